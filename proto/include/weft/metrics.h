@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The gauges of a consumer: the single source of truth for everything that is shown of it, and the events that a subscribed
+ * actor gets.
+ */
+#ifndef WEFT_METRICS_H
+#define WEFT_METRICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One assigned partition. Offsets are -1 where not known yet. */
+typedef struct weft_partition_metrics {
+    const char *topic; /* lives as long as the consumer */
+    int32_t partition;
+    uint32_t epoch;            /* how often it was assigned to this consumer */
+    int64_t frontier;          /* lowest unfinished offset: everything below is finished */
+    int64_t committed;         /* last committed offset */
+    int64_t log_end;           /* one past the last offset of the log, as of the last fetch */
+    int64_t true_lag;          /* log_end - frontier, in offsets; 0 or more */
+    int64_t blocking_offset;   /* the unfinished record at the frontier; -1: none in hand */
+    double blocking_duration_seconds; /* age of that record since it came from Kafka */
+    uint64_t gap_count;        /* ranges of unfinished offsets between frontier and the highest finished one */
+    uint64_t queued;           /* records in lanes, retries that wait included */
+    uint64_t in_flight;        /* records at the engine, deferred ones included */
+    uint64_t metadata_bytes;   /* size of the map in the last commit */
+    uint64_t succeeded;        /* records finished by success since the partition was first seen */
+    uint64_t failed;           /* records that the failure policy finished */
+    uint64_t retried;          /* failed attempts that were, or will be, tried again */
+    uint64_t restored;         /* records not run because the committed map called them complete */
+    bool paused;               /* by the program */
+    bool held;                 /* stopped alone: its map is full, or its backlog is over its share */
+} weft_partition_metrics;
+
+/* The whole consumer. */
+typedef struct weft_system_metrics {
+    uint64_t as_of_ns;         /* monotonic time of the numbers */
+    uint64_t total_queued;     /* records in lanes */
+    uint64_t total_in_flight;  /* records at the engine, deferred ones included */
+    uint64_t total_pending;    /* of those, deferred */
+    uint64_t held_bytes;       /* memory of all records in hand */
+    uint64_t fetched;          /* records read from Kafka */
+    uint64_t commits;          /* successful commit requests */
+    uint64_t commit_failures;
+    uint64_t assignments;      /* rebalances that gave or took partitions */
+    uint64_t wakes;            /* times a stalled fetch was woken */
+    uint64_t idle_ns;          /* time without records while there was credit and lag */
+    uint64_t metadata_refused; /* committed maps that were damaged, foreign or beyond the log, and so not used */
+    uint32_t workers;          /* workers that take slices */
+    uint32_t workers_busy;
+    bool is_paused;            /* back-pressure: nothing is read because the credit is used up */
+} weft_system_metrics;
+
+/* weft_message bodies of a subscribed actor (weft_consumer_subscribe). */
+typedef struct weft_event_completion {
+    const char *topic;
+    int32_t partition;
+    uint32_t attempts;
+    int64_t offset;
+    uint64_t latency_ns; /* from dispatch to the arrival of the completion, measured in the parent */
+    uint64_t wait_ns;    /* from Kafka to the (last) dispatch */
+    bool success;        /* false: finished by the failure policy */
+} weft_event_completion;
+
+typedef struct weft_event_snapshot {
+    weft_system_metrics system;
+    uint64_t dropped; /* events that this subscriber missed for want of credit, ever */
+} weft_event_snapshot;
+
+typedef struct weft_event_credit {
+    uint32_t events;
+} weft_event_credit;
+
+/* Message types of those events and of the answer that keeps them coming (docs/messages.md). */
+enum { WEFT_EVENT_COMPLETIONS = 38, WEFT_EVENT_SNAPSHOT = 39, WEFT_EVENT_CREDIT = 40 };
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
