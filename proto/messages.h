@@ -23,6 +23,21 @@ typedef struct wf_slice {
     uint32_t worker; /* index in the work manager's table */
 } wf_slice;
 
+/* Credit is counted when a record is finished or deferred; its block goes home when it is finished. */
+typedef struct wf_credit {
+    wf_record *head;  /* finished blocks, NULL: none */
+    uint32_t blocks;  /* how many */
+    uint32_t records; /* credit: records */
+    uint64_t bytes;   /* credit: block_bytes of those records */
+} wf_credit;
+
+typedef struct wf_unparked {
+    wf_record *record;
+    char *reason;    /* malloc'ed, NULL: none */
+    uint32_t status; /* wf_done_status */
+    uint32_t reserved;
+} wf_unparked;
+
 typedef struct wf_worker_up {
     uint32_t actor;  /* who gets the WORK */
     uint32_t worker; /* the actor's own number for it, echoed in slices */
@@ -135,7 +150,7 @@ typedef struct wf_hold {
 } wf_hold;
 
 typedef struct wf_pause {
-    const char *topic; /* lives until answered; NULL: all */
+    char topic[256];   /* Kafka allows 249 characters; "": all */
     int32_t partition; /* -1: all of the topic */
     bool pause;
 } wf_pause;
@@ -154,7 +169,7 @@ typedef struct wf_ask {
 } wf_ask;
 
 /* Numbers of a partition; each owner fills what it knows, the rest keeps its value in the exporter. */
-typedef enum wf_gauges_owner { WF_GAUGES_POLLER = 0, WF_GAUGES_MANAGER, WF_GAUGES_TRACKER, WF_GAUGES_OWNERS } wf_gauges_owner;
+typedef enum wf_gauges_owner { WF_GAUGES_POLLER = 0, WF_GAUGES_MANAGER, WF_GAUGES_TRACKER, WF_GAUGES_ENCODER, WF_GAUGES_OWNERS } wf_gauges_owner;
 
 typedef struct wf_gauges {
     uint32_t slot;

@@ -37,6 +37,12 @@ typedef enum wf_record_state {
     WF_RECORD_DROPPED,    /* its epoch ended while it was out: when it comes back, it only goes home */
 } wf_record_state;
 
+typedef enum wf_record_flag {
+    WF_RECORD_DEFERRED = 1, /* DONE said that it was deferred: its credit has gone home already */
+    WF_RECORD_TIMED_OUT = 2, /* its deadline has passed while it was out */
+    WF_RECORD_ANY_ORDER = 4, /* its lane is open: its failure stops no other record; engines read it */
+} wf_record_flag;
+
 struct weft_record {
     wf_record *next;      /* the chain the block is in */
     wf_record *slot_prev; /* work manager: unfinished records of the slot in offset order */
@@ -62,7 +68,7 @@ struct weft_record {
     uint8_t status;       /* wf_done_status */
     uint8_t state;        /* wf_record_state */
     uint8_t size_class;   /* the pool's */
-    uint8_t flags;        /* reserved, 0 */
+    uint8_t flags;        /* wf_record_flag, work manager */
 };
 
 static inline char *wf_record_bytes(wf_record *record) {

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Accepts ASSIGNED (encoder), FETCHED, COMPLETED, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED (poller), GAUGES_ASK (exporter).
+ * Emits ASSIGNED, PROGRESS (work manager), SNAPSHOT, DRAINED (encoder), GAUGES.
+ *
+ * Invariants:
+ * 1. committed <= frontier, and neither goes back within an epoch.
+ * 2. What is of another epoch than the slot's is dropped first thing.
+ * 3. A completion was fetched before and comes once; anything else is a bug of ours and ends the process.
+ * 4. The last snapshot of an epoch leaves before its DRAINED, and holds every completion that came before it.
+ */
+#include "offset_tracker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "messages.h"
+#include "offset_window.h"
+
+enum { TIMER_COMMIT = 0 };
+
+typedef struct tracked {
+    const char *topic;
+    int32_t partition;
+    uint32_t epoch;
+    bool active;
+    bool started;        /* the window has a base: it was committed, or something was fetched */
+    bool changed;        /* since the last PROGRESS */
+    bool dirty;          /* since the last SNAPSHOT */
+    wf_offset_window window;
+    uint64_t completed;  /* COMPLETED entries of this epoch */
+    int64_t committed;   /* -1: nothing yet */
+    uint32_t metadata_bytes; /* of the last commit */
+} tracked;
+
+typedef struct tracker {
+    wf_offset_tracker_options options;
+    tracked *slots;
+    uint32_t slot_count;
+    wf_progress *progress; /* room for one per slot */
+    bool any_changed;
+    bool commit_armed;
+} tracker;
+
+static tracked *current_slot(tracker *self, uint32_t index, uint32_t epoch) {
+    wf_check_partition(index, epoch);
+    if (index >= self->slot_count || !self->slots[index].active || self->slots[index].epoch != epoch) return NULL;
+    return &self->slots[index];
+}
+
+static void note_change(tracker *self, tracked *slot) {
+    slot->changed = true;
+    self->any_changed = true;
+}
+
+static void start_window(tracked *slot, int64_t base) {
+    wf_window_init(&slot->window, base);
+    slot->started = true;
+}
+
+static weft_status reserve(tracker *self, uint32_t index) {
+    if (index < self->slot_count) return WEFT_OK;
+    uint32_t count = index + 1 < 16 ? 16 : 2 * (index + 1);
+    tracked *slots = realloc(self->slots, count * sizeof *slots);
+    if (!slots) return WEFT_ENOMEM;
+    memset(slots + self->slot_count, 0, (count - self->slot_count) * sizeof *slots);
+    self->slots = slots;
+    wf_progress *progress = realloc(self->progress, count * sizeof *progress);
+    if (!progress) return WEFT_ENOMEM;
+    self->progress = progress;
+    self->slot_count = count;
+    return WEFT_OK;
+}
+
+/* --- assignment */
+
+static void on_assigned(void *state, weft_env *env, const weft_message *message) {
+    tracker *self = state;
+    wf_assigned assigned = *(const wf_assigned *)message->body;
+    wf_check_partition(assigned.slot, assigned.epoch);
+    if (reserve(self, assigned.slot) != WEFT_OK) {
+        free(assigned.runs);
+        weft_env_fail(env, WEFT_ENOMEM, "no memory for partition %d of topic %s", assigned.partition, assigned.topic);
+        return;
+    }
+    tracked *slot = &self->slots[assigned.slot];
+    WF_CHECK(!slot->active && assigned.epoch > slot->epoch);
+    *slot = (tracked){.topic = assigned.topic, .partition = assigned.partition, .epoch = assigned.epoch, .active = true, .committed = assigned.base};
+    if (assigned.base >= 0) start_window(slot, assigned.base);
+    if (assigned.count && wf_window_restore(&slot->window, assigned.runs, assigned.count) != WEFT_OK) {
+        weft_env_log(env, WEFT_LOG_WARN, "committed map not used: no memory for it topic=%s partition=%d", slot->topic, slot->partition);
+        free(assigned.runs);
+        assigned.runs = NULL;
+        assigned.count = 0;
+    }
+    weft_env_send(env, self->options.manager, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
+}
+
+static void on_map_refused(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    tracker *self = state;
+    const wf_partition *partition = message->body;
+    tracked *slot = current_slot(self, partition->slot, partition->epoch);
+    if (!slot) return;
+    wf_window_forget_restored(&slot->window);
+    note_change(self, slot);
+}
+
+/* --- offsets */
+
+static void on_fetched(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    tracker *self = state;
+    const wf_fetched *fetched = message->body;
+    for (size_t i = 0; i < message->body_bytes / sizeof *fetched; i++) {
+        tracked *slot = current_slot(self, fetched[i].slot, fetched[i].epoch);
+        if (!slot) continue;
+        if (!slot->started) start_window(slot, fetched[i].run.first);
+        int64_t frontier = slot->window.frontier;
+        wf_window_fetched(&slot->window, fetched[i].run.first, fetched[i].run.end);
+        if (slot->window.frontier == frontier) continue;
+        slot->dirty = true; /* a hole, or records that the committed map called complete */
+        note_change(self, slot);
+    }
+}
+
+static void on_completed(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    tracker *self = state;
+    const wf_completed *completed = message->body;
+    for (size_t i = 0; i < message->body_bytes / sizeof *completed; i++) {
+        tracked *slot = current_slot(self, completed[i].slot, completed[i].epoch);
+        if (!slot) continue;
+        WF_CHECK(slot->started && wf_window_complete(&slot->window, completed[i].offset));
+        slot->completed++;
+        slot->dirty = true;
+        note_change(self, slot);
+    }
+}
+
+static void on_hole(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    tracker *self = state;
+    const wf_log_end *log_end = message->body;
+    tracked *slot = current_slot(self, log_end->slot, log_end->epoch);
+    if (!slot) return;
+    if (!slot->started) start_window(slot, log_end->end);
+    int64_t frontier = slot->window.frontier;
+    wf_window_skip_to(&slot->window, log_end->end);
+    if (slot->window.frontier == frontier) return;
+    slot->dirty = true;
+    note_change(self, slot);
+}
+
+/* --- commits */
+
+static void take_snapshot(tracker *self, weft_env *env, tracked *slot, bool final) {
+    wf_snapshot snapshot = {.slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch, .frontier = slot->window.frontier, .final = final};
+    WF_CHECK_IMPLIES(slot->committed >= 0, slot->committed <= snapshot.frontier);
+    size_t count = slot->window.run_count;
+    if (count) {
+        snapshot.runs = malloc(count * sizeof *snapshot.runs);
+        WF_CHECK(snapshot.runs != NULL);
+        snapshot.count = (uint32_t)wf_window_runs(&slot->window, snapshot.runs, count);
+        WF_CHECK(snapshot.count == count);
+    }
+    slot->dirty = false;
+    weft_env_send(env, self->options.encoder, WF_MSG_SNAPSHOT, &snapshot, sizeof snapshot);
+}
+
+static void on_timer(void *state, weft_env *env, unsigned timer) {
+    (void)timer;
+    tracker *self = state;
+    self->commit_armed = false;
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].active && self->slots[i].dirty) take_snapshot(self, env, &self->slots[i], false);
+}
+
+static void on_committed(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    tracker *self = state;
+    const wf_committed *committed = message->body;
+    tracked *slot = current_slot(self, committed->slot, committed->epoch);
+    if (!slot || committed->outcome != WF_COMMIT_OK) return;
+    WF_CHECK(committed->offset >= slot->committed && committed->offset <= slot->window.frontier);
+    slot->committed = committed->offset;
+    slot->metadata_bytes = committed->metadata_bytes;
+}
+
+static void on_drained(void *state, weft_env *env, const weft_message *message) {
+    tracker *self = state;
+    const wf_drained *drained = message->body;
+    tracked *slot = current_slot(self, drained->slot, drained->epoch);
+    WF_CHECK(slot != NULL);
+    if (!drained->lost && slot->started && slot->dirty) take_snapshot(self, env, slot, true);
+    if (slot->started) wf_window_deinit(&slot->window);
+    slot->active = false;
+    weft_env_send(env, self->options.encoder, WF_MSG_DRAINED, drained, sizeof *drained);
+}
+
+/* --- sight */
+
+static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
+    tracker *self = state;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        const tracked *slot = &self->slots[i];
+        if (!slot->active) continue;
+        wf_gauges gauges = {.slot = i, .owner = WF_GAUGES_TRACKER};
+        gauges.metrics.topic = slot->topic;
+        gauges.metrics.partition = slot->partition;
+        gauges.metrics.epoch = slot->epoch;
+        gauges.metrics.frontier = slot->started ? slot->window.frontier : -1;
+        gauges.metrics.committed = slot->committed;
+        gauges.metrics.gap_count = slot->started ? wf_window_gap_count(&slot->window) : 0;
+        gauges.metrics.metadata_bytes = slot->metadata_bytes;
+        weft_env_send(env, message->from, WF_MSG_GAUGES, &gauges, sizeof gauges);
+    }
+    wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_TRACKER};
+    weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
+}
+
+static bool on_turn(void *state, weft_env *env) {
+    tracker *self = state;
+    if (!self->any_changed) return false;
+    self->any_changed = false;
+    uint32_t count = 0;
+    bool dirty = false;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        tracked *slot = &self->slots[i];
+        if (!slot->active) continue;
+        dirty = dirty || slot->dirty;
+        if (!slot->changed) continue;
+        slot->changed = false;
+        self->progress[count++] = (wf_progress){.slot = i,
+                                                .epoch = slot->epoch,
+                                                .frontier = slot->window.frontier,
+                                                .runs = slot->window.run_count,
+                                                .completed = slot->completed};
+    }
+    if (count) weft_env_send(env, self->options.manager, WF_MSG_PROGRESS, self->progress, count * sizeof *self->progress);
+    if (dirty && !self->commit_armed) {
+        self->commit_armed = true;
+        weft_env_arm(env, TIMER_COMMIT, weft_env_now_ns(env) + self->options.commit_interval_ns);
+    }
+    return false;
+}
+
+/* --- life cycle */
+
+static weft_status init(void *state, weft_env *env, const void *argument) {
+    (void)env;
+    ((tracker *)state)->options = *(const wf_offset_tracker_options *)argument;
+    return WEFT_OK;
+}
+
+static void deinit(void *state, weft_env *env) {
+    (void)env;
+    tracker *self = state;
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].active && self->slots[i].started) wf_window_deinit(&self->slots[i].window);
+    free(self->slots);
+    free(self->progress);
+}
+
+const weft_actor_class wf_offset_tracker = {
+    .name = "offset_tracker",
+    .state_bytes = sizeof(tracker),
+    .init = init,
+    .on =
+        {
+            [WF_MSG_ASSIGNED] = on_assigned,
+            [WF_MSG_MAP_REFUSED] = on_map_refused,
+            [WF_MSG_FETCHED] = on_fetched,
+            [WF_MSG_COMPLETED] = on_completed,
+            [WF_MSG_HOLE] = on_hole,
+            [WF_MSG_COMMITTED] = on_committed,
+            [WF_MSG_DRAINED] = on_drained,
+            [WF_MSG_GAUGES_ASK] = on_gauges_ask,
+        },
+    .on_timer = on_timer,
+    .on_turn = on_turn,
+    .deinit = deinit,
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Commits: one request in flight, everything that came meanwhile in the next one, failures again with back-off.
+ */
+#include <stdlib.h>
+
+#include "check.h"
+#include "poller.h"
+
+static const uint64_t backoff_first_ns = 100000000;
+static const uint64_t backoff_last_ns = 5000000000;
+
+static void drop(wf_commit *commit) {
+    free(commit->metadata);
+    commit->metadata = NULL;
+}
+
+void wf_poller_drop_commits(wf_poller_slot *slot) {
+    if (slot->has_commit) drop(&slot->commit);
+    if (slot->in_flight) drop(&slot->sent);
+    slot->has_commit = slot->in_flight = false;
+}
+
+void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    wf_poller_state *self = state;
+    wf_commit commit = *(const wf_commit *)message->body;
+    wf_poller_slot *slot = &self->slots[commit.slot];
+    wf_check_partition(commit.slot, commit.epoch);
+    if (slot->epoch != commit.epoch || slot->phase == WF_SLOT_FREE || slot->lost) {
+        drop(&commit);
+        return;
+    }
+    WF_CHECK(commit.offset >= slot->committed);
+    if (slot->has_commit) drop(&slot->commit);
+    slot->commit = commit;
+    slot->has_commit = true;
+}
+
+static size_t collect(wf_poller_state *self, wf_kafka_partition *list) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        wf_poller_slot *slot = &self->slots[i];
+        if (!slot->has_commit) continue;
+        slot->sent = slot->commit;
+        slot->has_commit = false;
+        slot->in_flight = true;
+        list[count++] = (wf_kafka_partition){.topic = slot->topic,
+                                             .partition = slot->partition,
+                                             .offset = slot->sent.offset,
+                                             .metadata = slot->sent.metadata,
+                                             .metadata_bytes = slot->sent.metadata_bytes};
+    }
+    return count;
+}
+
+static bool any_waiting(const wf_poller_state *self) {
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].has_commit) return true;
+    return false;
+}
+
+/* What was in flight waits again, unless something newer does. */
+static void take_back(wf_poller_slot *slot) {
+    slot->in_flight = false;
+    if (slot->has_commit) {
+        drop(&slot->sent);
+    } else {
+        slot->commit = slot->sent;
+        slot->has_commit = true;
+    }
+}
+
+static void back_off(wf_poller_state *self, uint64_t now_ns) {
+    uint64_t wait_ns = backoff_first_ns << (self->commit_failures_in_row < 6 ? self->commit_failures_in_row : 6);
+    self->commit_failures_in_row++;
+    self->metrics.commit_failures++;
+    self->commit_retry_ns = now_ns + (wait_ns < backoff_last_ns ? wait_ns : backoff_last_ns);
+}
+
+uint64_t wf_poller_send_commits(wf_poller_state *self, weft_env *env) {
+    uint64_t now_ns = weft_env_now_ns(env);
+    if (self->commit_in_flight || self->closed || !any_waiting(self)) return UINT64_MAX;
+    if (self->commit_retry_ns > now_ns) return self->commit_retry_ns;
+    wf_kafka_partition *list = calloc(self->slot_count, sizeof *list);
+    WF_CHECK(list != NULL);
+    size_t count = collect(self, list);
+    weft_status status = self->options.kafka->ops->commit(self->options.kafka, list, count);
+    free(list);
+    if (status == WEFT_OK) {
+        self->commit_in_flight = true;
+        return UINT64_MAX;
+    }
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].in_flight) take_back(&self->slots[i]);
+    back_off(self, now_ns);
+    return self->commit_retry_ns;
+}
+
+static void confirm(wf_poller_state *self, wf_poller_slot *slot, wf_commit_outcome outcome) {
+    wf_committed committed = {.slot = (uint32_t)(slot - self->slots),
+                              .epoch = slot->sent.epoch,
+                              .offset = slot->sent.offset,
+                              .metadata_bytes = slot->sent.metadata_bytes,
+                              .outcome = outcome};
+    if (outcome == WF_COMMIT_OK) slot->committed = slot->sent.offset;
+    slot->in_flight = false;
+    drop(&slot->sent);
+    weft_env_send(self->env, self->options.tracker, WF_MSG_COMMITTED, &committed, sizeof committed);
+}
+
+/* The broker's limit is lower than ours: the offset counts more than the map. */
+static void shrink(wf_poller_state *self, wf_poller_slot *slot) {
+    weft_env_log(self->env, WEFT_LOG_ERROR, "broker takes no metadata of %u bytes (lower offset.metadata.max.bytes): committed without the map topic=%s partition=%d",
+                 slot->sent.metadata_bytes, slot->topic, slot->partition);
+    self->metrics.metadata_dropped++;
+    drop(&slot->sent);
+    slot->sent.metadata_bytes = 0;
+    take_back(slot);
+}
+
+static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_error error) {
+    switch (error) {
+    case WF_KAFKA_OK:
+        confirm(self, slot, WF_COMMIT_OK);
+        break;
+    case WF_KAFKA_TOO_LARGE:
+        if (slot->sent.metadata_bytes) shrink(self, slot);
+        else take_back(slot);
+        break;
+    case WF_KAFKA_FENCED: /* the membership is over; librdkafka will say so itself with a lost assignment */
+        confirm(self, slot, WF_COMMIT_REFUSED);
+        break;
+    case WF_KAFKA_RETRY:
+    case WF_KAFKA_FATAL:
+        take_back(slot);
+        break;
+    default:
+        WF_UNREACHABLE("a commit result that the door has not");
+    }
+}
+
+void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text, const wf_kafka_partition *partitions, size_t count) {
+    wf_poller_state *self = context;
+    self->commit_in_flight = false;
+    wf_kafka_error worst = error;
+    for (size_t i = 0; i < count; i++) {
+        wf_poller_slot *slot = &self->slots[wf_poller_slot_of(self, partitions[i].topic, partitions[i].partition)];
+        if (!slot->in_flight) continue; /* its epoch ended meanwhile */
+        wf_kafka_error each = partitions[i].error ? (wf_kafka_error)partitions[i].error : error;
+        if (each != WF_KAFKA_OK) worst = each;
+        take_result(self, slot, each);
+    }
+    /* A partition that the answer left out is as good as not committed. */
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].in_flight) take_back(&self->slots[i]);
+    if (worst == WF_KAFKA_OK) {
+        self->metrics.commits++;
+        self->commit_failures_in_row = 0;
+        self->commit_retry_ns = 0;
+        return;
+    }
+    if (self->commit_failures_in_row == 0 || worst == WF_KAFKA_FENCED)
+        weft_env_log(self->env, WEFT_LOG_WARN, "commit failed, %s: %s", worst == WF_KAFKA_FENCED ? "not tried again" : "tried again with back-off", text ? text : "");
+    back_off(self, weft_env_now_ns(self->env));
+}

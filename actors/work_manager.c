@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The work manager's messages and its dispatch. What it owns and its invariants: work_manager.h.
+ */
+#include "work_manager.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+enum {
+    TIMER_WAKE = 0,     /* the next retry or the next drain deadline */
+    TIMER_DEADLINE = 1, /* the next look at handlers */
+    TIMER_HOLD = 2,     /* the next look at partitions that were stopped alone */
+    CREDIT_BYTES_MAX = 64 << 20,
+};
+
+/* A partition that was stopped alone stays so at least until the next look: stopping throws its prefetch away. */
+static const uint64_t hold_dwell_ns = 500000000;
+
+/* Of all slices that workers can hold, what retries may have: one in four, at least one. */
+static uint32_t retries_max(const wf_work_manager_state *self) {
+    uint32_t share = self->workers.live * WF_SLICES_MAX / 4;
+    return share ? share : 1;
+}
+
+static wf_work_slot *current_slot(wf_work_manager_state *self, uint32_t slot, uint32_t epoch) {
+    wf_check_partition(slot, epoch);
+    if (slot >= self->slot_count || self->slots[slot].epoch != epoch || self->slots[slot].phase == WF_WORK_GONE) return NULL;
+    return &self->slots[slot];
+}
+
+static uint32_t slot_index(const wf_work_manager_state *self, const wf_work_slot *slot) {
+    return (uint32_t)(slot - self->slots);
+}
+
+/* --- outboxes */
+
+static void send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes) {
+    if (outbox->count) weft_env_send(env, to, type, outbox->items, outbox->count * item_bytes);
+    outbox->count = 0;
+}
+
+static void flush_offsets(wf_work_manager_state *self, weft_env *env) {
+    send_all(env, self->options.tracker, WF_MSG_FETCHED, &self->fetched, sizeof(wf_fetched));
+    send_all(env, self->options.tracker, WF_MSG_COMPLETED, &self->completed, sizeof(wf_completed));
+}
+
+static void flush_home(wf_work_manager_state *self, weft_env *env) {
+    send_all(env, self->options.exporter, WF_MSG_COMPLETIONS, &self->completions, sizeof(wf_completion));
+    if (self->credit_records == 0 && self->home.count == 0) return;
+    wf_credit credit = {.head = self->home.head, .blocks = self->home.count, .records = self->credit_records, .bytes = self->credit_bytes};
+    weft_env_send(env, self->options.poller, WF_MSG_CREDIT, &credit, sizeof credit);
+    self->home = (wf_chain){0};
+    self->credit_records = 0;
+    self->credit_bytes = 0;
+}
+
+/* --- records arriving */
+
+static void note_fetched(wf_work_manager_state *self, const wf_record *record) {
+    wf_fetched *last = self->fetched.count ? (wf_fetched *)self->fetched.items + self->fetched.count - 1 : NULL;
+    if (last && last->slot == record->slot && last->epoch == record->epoch && last->run.end == record->offset) {
+        last->run.end++;
+        return;
+    }
+    wf_fetched *run = wf_work_append(&self->fetched, sizeof *run);
+    *run = (wf_fetched){.slot = record->slot, .epoch = record->epoch, .run = {record->offset, record->offset + 1}};
+}
+
+static bool is_restored(wf_work_slot *slot, int64_t offset) {
+    while (slot->restored_next < slot->restored_count && slot->restored[slot->restored_next].end <= offset) slot->restored_next++;
+    return slot->restored_next < slot->restored_count && slot->restored[slot->restored_next].first <= offset;
+}
+
+static void accept(wf_work_manager_state *self, wf_work_slot *slot, wf_record *record) {
+    WF_CHECK_IMPLIES(slot->tail, slot->tail->offset < record->offset);
+    note_fetched(self, record);
+    if (slot->restored_count && is_restored(slot, record->offset)) {
+        slot->skipped++;
+        wf_work_go_home(self, record);
+        return;
+    }
+    record->slot_next = NULL;
+    record->slot_prev = slot->tail;
+    if (slot->tail) slot->tail->slot_next = record;
+    else slot->head = record;
+    slot->tail = record;
+    wf_lanes_add(&self->lanes, record);
+}
+
+static void on_records(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    wf_work_manager_state *self = state;
+    const wf_chain *records = message->body;
+    wf_record *next;
+    for (wf_record *record = records->head; record; record = next) {
+        next = record->next;
+        wf_work_slot *slot = current_slot(self, record->slot, record->epoch);
+        if (slot && slot->phase == WF_WORK_ACTIVE) accept(self, slot, record);
+        else wf_work_go_home(self, record);
+    }
+}
+
+static void forget_restored(wf_work_slot *slot) {
+    free(slot->restored);
+    slot->restored = NULL;
+    slot->restored_count = slot->restored_next = 0;
+}
+
+/* The committed map is somebody's claim about the log: it may not reach beyond its end. */
+static void check_restored(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, int64_t end) {
+    if (slot->bounded) return;
+    slot->bounded = true;
+    if (!slot->restored_count || slot->restored[slot->restored_count - 1].end <= end) return;
+    weft_env_log(env, WEFT_LOG_WARN, "committed map refused topic=%s partition=%d map_end=%lld log_end=%lld", slot->topic, slot->partition,
+                 (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
+    forget_restored(slot);
+    wf_partition refused = {.slot = slot_index(self, slot), .epoch = slot->epoch};
+    weft_env_send(env, self->options.tracker, WF_MSG_MAP_REFUSED, &refused, sizeof refused);
+}
+
+static void on_log_end(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    const wf_log_end *log_end = message->body;
+    wf_work_slot *slot = current_slot(self, log_end->slot, log_end->epoch);
+    if (!slot) return;
+    check_restored(self, env, slot, log_end->end);
+    if (!log_end->reached) return;
+    flush_offsets(self, env); /* the runs below the end first */
+    weft_env_send(env, self->options.tracker, WF_MSG_HOLE, log_end, sizeof *log_end);
+}
+
+/* --- assignment */
+
+static weft_status reserve_slot(wf_work_manager_state *self, uint32_t slot) {
+    weft_status status = wf_lanes_reserve_slot(&self->lanes, slot);
+    if (status != WEFT_OK || slot < self->slot_count) return status;
+    uint32_t count = slot + 1 < 16 ? 16 : 2 * (slot + 1);
+    wf_work_slot *slots = realloc(self->slots, count * sizeof *slots);
+    if (!slots) return WEFT_ENOMEM;
+    memset(slots + self->slot_count, 0, (count - self->slot_count) * sizeof *slots);
+    self->slots = slots;
+    self->slot_count = count;
+    return WEFT_OK;
+}
+
+static void send_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold) {
+    wf_hold message = {.slot = slot_index(self, slot), .epoch = slot->epoch, .hold = hold};
+    weft_env_send(env, self->options.poller, WF_MSG_HOLD, &message, sizeof message);
+}
+
+static void on_assigned(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    const wf_assigned *assigned = message->body;
+    if (reserve_slot(self, assigned->slot) != WEFT_OK) {
+        free(assigned->runs);
+        weft_env_fail(env, WEFT_ENOMEM, "no memory for partition %d of topic %s", assigned->partition, assigned->topic);
+        return;
+    }
+    wf_work_slot *slot = &self->slots[assigned->slot];
+    wf_check_partition(assigned->slot, assigned->epoch);
+    WF_CHECK(slot->phase == WF_WORK_GONE && slot->head == NULL && assigned->epoch > slot->epoch);
+    slot->topic = assigned->topic;
+    slot->partition = assigned->partition;
+    slot->epoch = assigned->epoch;
+    slot->phase = WF_WORK_ACTIVE;
+    slot->bounded = false;
+    forget_restored(slot);
+    slot->restored = assigned->runs;
+    slot->restored_count = assigned->count;
+    slot->progress = (wf_progress){.frontier = assigned->base < 0 ? 0 : assigned->base, .runs = assigned->count};
+    slot->completed_sent = 0;
+    self->active_count++;
+    wf_lanes_stop_slot(&self->lanes, assigned->slot, slot->paused);
+    slot->held = slot->paused;
+    self->held_count += slot->held;
+    if (slot->held) send_hold(self, env, slot, true);
+    wf_partition ready = {.slot = assigned->slot, .epoch = assigned->epoch};
+    weft_env_send(env, self->options.poller, WF_MSG_READY, &ready, sizeof ready);
+}
+
+static void end_slot(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool lost) {
+    uint32_t unfinished = slot->out;
+    wf_work_fence(self, slot);
+    flush_offsets(self, env);
+    wf_drained drained = {.slot = slot_index(self, slot), .epoch = slot->epoch, .unfinished = unfinished, .lost = lost};
+    weft_env_send(env, self->options.tracker, WF_MSG_DRAINED, &drained, sizeof drained);
+    slot->phase = WF_WORK_GONE;
+    self->held_count -= slot->held;
+    slot->held = false;
+    forget_restored(slot);
+    wf_lanes_stop_slot(&self->lanes, slot_index(self, slot), false);
+    self->active_count--;
+}
+
+/* Queued records of a partition that goes: they were not started and never will be here. In offset order each is the head of its lane. */
+static void purge_queued(wf_work_manager_state *self, wf_work_slot *slot) {
+    wf_record *next;
+    for (wf_record *record = slot->head; record; record = next) {
+        next = record->slot_next;
+        if (record->state != WF_RECORD_QUEUED) continue;
+        wf_lanes_remove(&self->lanes, record);
+        wf_work_unlink(slot, record);
+        wf_work_go_home(self, record);
+    }
+}
+
+static void on_revoke(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    const wf_revoke *revoke = message->body;
+    wf_work_slot *slot = current_slot(self, revoke->slot, revoke->epoch);
+    if (!slot) return;
+    purge_queued(self, slot);
+    slot->phase = WF_WORK_DRAINING;
+    slot->drain_deadline_ns = revoke->deadline_ns;
+    if (revoke->lost || slot->out == 0) end_slot(self, env, slot, revoke->lost);
+}
+
+/* Partitions that drain: done, or out of time. Records that failed while draining wait in lanes and are purged. Returns the next deadline. */
+static uint64_t check_draining(wf_work_manager_state *self, weft_env *env) {
+    uint64_t next_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        wf_work_slot *slot = &self->slots[i];
+        if (slot->phase != WF_WORK_DRAINING) continue;
+        purge_queued(self, slot);
+        if (slot->out == 0 || slot->drain_deadline_ns <= weft_env_now_ns(env)) {
+            if (slot->out)
+                weft_env_log(env, WEFT_LOG_WARN, "drain budget is over topic=%s partition=%d unfinished=%u", slot->topic, slot->partition, slot->out);
+            end_slot(self, env, slot, false);
+        } else if (slot->drain_deadline_ns < next_ns) {
+            next_ns = slot->drain_deadline_ns;
+        }
+    }
+    return next_ns;
+}
+
+/* --- dispatch */
+
+/* Would the map of the partition still fit if this record completed, and all that is out? */
+static bool may_start(void *context, const wf_record *record) {
+    const wf_work_manager_state *self = context;
+    const wf_work_slot *slot = &self->slots[record->slot];
+    if (slot->phase != WF_WORK_ACTIVE) return false;
+    if ((uint64_t)(record->offset - slot->progress.frontier) < self->options.map_span) return true;
+    uint64_t unseen = slot->completed_sent - slot->progress.completed;
+    return slot->progress.runs + unseen + slot->out + 1 < self->options.map_runs;
+}
+
+static bool has_room(const wf_work_manager_state *self) {
+    const wf_work_manager_options *options = &self->options;
+    return self->lent_records < options->in_flight_max_records && self->out_bytes < options->in_flight_max_bytes &&
+           (self->parked_records == 0 || self->parked_records + self->lent_records < options->pending_max_records);
+}
+
+static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *worker, wf_chain *slice) {
+    uint64_t now_ns = weft_env_now_ns(env);
+    for (wf_record *record = slice->head; record; record = record->next) {
+        record->state = WF_RECORD_LENT;
+        record->dispatch_ns = now_ns;
+        record->pending = 0;
+        record->flags &= (uint8_t)~(WF_RECORD_DEFERRED | WF_RECORD_TIMED_OUT);
+        self->slots[record->slot].out++;
+        self->out_bytes += record->block_bytes;
+        if (record->attempt > 1) self->retries_out++;
+    }
+    self->lent_records += slice->count;
+    wf_workers_sent(&self->workers, worker, slice->head, slice->count, now_ns);
+    wf_slice work = {.head = slice->head, .count = slice->count, .worker = worker->index};
+    weft_env_send(env, worker->actor, WF_MSG_WORK, &work, sizeof work);
+}
+
+static uint32_t at_most(uint32_t value, uint64_t limit) {
+    return value < limit ? value : (uint32_t)limit;
+}
+
+static void dispatch(wf_work_manager_state *self, weft_env *env) {
+    const wf_work_manager_options *options = &self->options;
+    while (wf_lanes_ready_count(&self->lanes) > 0 && has_room(self) && !self->failed) {
+        wf_worker_entry *worker = wf_workers_pick(&self->workers);
+        if (!worker) return;
+        uint64_t room = options->in_flight_max_records - self->lent_records;
+        if (self->parked_records) room = at_most((uint32_t)room, options->pending_max_records - self->parked_records - self->lent_records);
+        uint32_t size = at_most(wf_workers_slice_size(&self->workers, worker, self->lanes.queued), room);
+        wf_take take = {.records_max = size,
+                        .lane_max = at_most(wf_workers_lane_size(&self->workers, size), room),
+                        .bytes_max = options->in_flight_max_bytes - self->out_bytes,
+                        .one_per_lane = options->batch,
+                        .retries = self->retries_out < retries_max(self),
+                        .admit = may_start,
+                        .context = self};
+        wf_chain slice;
+        wf_lanes_take(&self->lanes, &take, &slice);
+        if (!slice.head) return;
+        lend(self, env, worker, &slice);
+    }
+}
+
+/* --- partitions that stop alone */
+
+static uint64_t stalled_max(const wf_work_manager_state *self) {
+    if (self->options.partition_max_records) return self->options.partition_max_records;
+    uint64_t share = self->options.queue_max_records / (self->active_count + 1);
+    return share > 64 ? share : 64;
+}
+
+static void check_holds(wf_work_manager_state *self, weft_env *env, bool may_release) {
+    uint64_t max = stalled_max(self);
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        wf_work_slot *slot = &self->slots[i];
+        if (slot->phase != WF_WORK_ACTIVE) continue;
+        uint64_t stalled = self->lanes.slots[i].stalled;
+        bool hold = slot->paused || stalled > max || (slot->held && (!may_release || stalled > max / 2));
+        if (hold == slot->held) continue;
+        slot->held = hold;
+        self->held_count = hold ? self->held_count + 1 : self->held_count - 1;
+        weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d", hold ? "stopped" : "goes on",
+                     slot->topic, slot->partition, (unsigned long long)stalled, slot->paused);
+        send_hold(self, env, slot, hold);
+    }
+}
+
+static void on_pause(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    const wf_pause *pause = message->body;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        wf_work_slot *slot = &self->slots[i];
+        if (!slot->topic || (pause->topic[0] && strcmp(pause->topic, slot->topic) != 0)) continue;
+        if (pause->partition >= 0 && pause->partition != slot->partition) continue;
+        slot->paused = pause->pause;
+        if (slot->phase == WF_WORK_ACTIVE) wf_lanes_stop_slot(&self->lanes, i, slot->paused);
+    }
+    check_holds(self, env, true);
+}
+
+/* --- the rest of the messages */
+
+static void on_progress(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    wf_work_manager_state *self = state;
+    const wf_progress *progress = message->body;
+    for (size_t i = 0; i < message->body_bytes / sizeof *progress; i++) {
+        wf_work_slot *slot = current_slot(self, progress[i].slot, progress[i].epoch);
+        if (!slot) continue;
+        slot->progress = progress[i];
+        if (self->lanes.slots[progress[i].slot].parked.count) wf_lanes_unpark(&self->lanes, progress[i].slot);
+    }
+}
+
+static void on_worker_up(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    const wf_worker_up *up = message->body;
+    if (wf_workers_add(&self->workers, up->actor, up->worker) != WEFT_OK)
+        weft_env_fail(env, WEFT_ENOMEM, "no memory for worker %u", up->worker);
+}
+
+static void on_subscribe(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    wf_work_manager_state *self = state;
+    self->want_completions = ((const wf_subscribe *)message->body)->completions;
+}
+
+static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_gauges *gauges) {
+    const wf_work_slot *slot = &self->slots[index];
+    *gauges = (wf_gauges){.slot = index, .owner = WF_GAUGES_MANAGER, .blocking_since_ns = slot->head ? slot->head->received_ns : 0};
+    weft_partition_metrics *metrics = &gauges->metrics;
+    metrics->topic = slot->topic;
+    metrics->partition = slot->partition;
+    metrics->epoch = slot->epoch;
+    metrics->blocking_offset = slot->head ? slot->head->offset : -1;
+    metrics->queued = self->lanes.slots[index].queued;
+    metrics->in_flight = slot->out;
+    metrics->succeeded = slot->succeeded;
+    metrics->failed = slot->failed;
+    metrics->retried = slot->retried;
+    metrics->restored = slot->skipped;
+    metrics->paused = slot->paused;
+    metrics->held = slot->held && !slot->paused;
+}
+
+static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    wf_work_outbox gauges = {0};
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].phase != WF_WORK_GONE) fill_gauges(self, i, wf_work_append(&gauges, sizeof(wf_gauges)));
+    send_all(env, message->from, WF_MSG_GAUGES, &gauges, sizeof(wf_gauges));
+    free(gauges.items);
+    wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
+    end.metrics.total_queued = self->lanes.queued;
+    end.metrics.total_in_flight = self->lent_records + self->parked_records;
+    end.metrics.total_pending = self->parked_records;
+    end.metrics.workers = self->workers.live;
+    end.metrics.workers_busy = self->workers.live - self->workers.load_count[0];
+    weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
+}
+
+static bool on_turn(void *state, weft_env *env) {
+    wf_work_manager_state *self = state;
+    wf_lanes_expire(&self->lanes, weft_env_now_ns(env));
+    uint64_t wake_ns = check_draining(self, env);
+    dispatch(self, env);
+    flush_offsets(self, env);
+    flush_home(self, env);
+    check_holds(self, env, false);
+    uint64_t retry_ns = wf_lanes_next_retry_ns(&self->lanes);
+    if (retry_ns < wake_ns) wake_ns = retry_ns;
+    if (wake_ns == UINT64_MAX) weft_env_disarm(env, TIMER_WAKE);
+    else weft_env_arm(env, TIMER_WAKE, wake_ns);
+    if (self->held_count && !self->hold_timer) weft_env_arm(env, TIMER_HOLD, weft_env_now_ns(env) + hold_dwell_ns);
+    self->hold_timer = self->held_count > 0;
+    if (!self->deadline_timer && self->options.handler_deadline_ns && self->lent_records + self->parked_records) {
+        weft_env_arm(env, TIMER_DEADLINE, weft_env_now_ns(env) + self->options.handler_deadline_ns);
+        self->deadline_timer = true;
+    }
+    return false;
+}
+
+static void on_timer(void *state, weft_env *env, unsigned timer) {
+    wf_work_manager_state *self = state;
+    if (timer == TIMER_HOLD) {
+        self->hold_timer = false;
+        check_holds(self, env, true);
+    } else if (timer == TIMER_DEADLINE) {
+        uint64_t next_ns = wf_work_check_deadlines(self, env);
+        self->deadline_timer = next_ns != UINT64_MAX;
+        if (self->deadline_timer) weft_env_arm(env, TIMER_DEADLINE, next_ns);
+    }
+}
+
+/* --- life cycle */
+
+static weft_status init(void *state, weft_env *env, const void *argument) {
+    (void)env;
+    wf_work_manager_state *self = state;
+    self->options = *(const wf_work_manager_options *)argument;
+    wf_workers_init(&self->workers, self->options.slice_max_records);
+    return wf_lanes_init(&self->lanes, self->options.ordering, self->options.null_key_serial, self->options.virtual_partitions);
+}
+
+static wf_abandoned describe(const weft_env *env, const wf_record *record) {
+    return (wf_abandoned){.topic = record->topic,
+                          .partition = record->partition,
+                          .attempt = record->attempt,
+                          .offset = record->offset,
+                          .running_ns = weft_env_now_ns(env) - record->dispatch_ns,
+                          .deferred = (record->flags & WF_RECORD_DEFERRED) != 0};
+}
+
+/* The poller has drained before: what is still out now was fenced at the deadline. */
+static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
+    (void)deadline_ns;
+    wf_work_manager_state *self = state;
+    self->failed = true;
+    wf_work_outbox abandoned = {0};
+    for (const wf_record *record = self->fenced; record; record = record->slot_next)
+        *(wf_abandoned *)wf_work_append(&abandoned, sizeof(wf_abandoned)) = describe(env, record);
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        for (const wf_record *record = self->slots[i].head; record; record = record->slot_next)
+            if (record->state != WF_RECORD_QUEUED)
+                *(wf_abandoned *)wf_work_append(&abandoned, sizeof(wf_abandoned)) = describe(env, record);
+    send_all(env, 1, WF_MSG_ABANDONED, &abandoned, sizeof(wf_abandoned));
+    free(abandoned.items);
+}
+
+static void deinit(void *state, weft_env *env) {
+    (void)env;
+    wf_work_manager_state *self = state;
+    for (uint32_t i = 0; i < self->slot_count; i++) forget_restored(&self->slots[i]);
+    wf_unparked *early = self->early.items;
+    for (uint32_t i = 0; i < self->early.count; i++) free(early[i].reason);
+    free(self->fetched.items);
+    free(self->completed.items);
+    free(self->completions.items);
+    free(self->early.items);
+    free(self->slots);
+    wf_workers_deinit(&self->workers);
+    wf_lanes_deinit(&self->lanes);
+}
+
+const weft_actor_class wf_work_manager = {
+    .name = "work_manager",
+    .state_bytes = sizeof(wf_work_manager_state),
+    .init = init,
+    .on =
+        {
+            [WF_MSG_RECORDS] = on_records,
+            [WF_MSG_LOG_END] = on_log_end,
+            [WF_MSG_REVOKE] = on_revoke,
+            [WF_MSG_ASSIGNED] = on_assigned,
+            [WF_MSG_PROGRESS] = on_progress,
+            [WF_MSG_WORKER_UP] = on_worker_up,
+            [WF_MSG_DONE] = wf_work_on_done,
+            [WF_MSG_UNPARKED] = wf_work_on_unparked,
+            [WF_MSG_PAUSE] = on_pause,
+            [WF_MSG_SUBSCRIBE] = on_subscribe,
+            [WF_MSG_GAUGES_ASK] = on_gauges_ask,
+        },
+    .on_timer = on_timer,
+    .on_turn = on_turn,
+    .on_stop = on_stop,
+    .deinit = deinit,
+};

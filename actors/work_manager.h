@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The work manager: takes records from the poller, gives slices to workers, and decides what becomes of each record that comes back.
+ * work_manager.c has the messages and the dispatch, work_done.c what becomes of records. This header is shared by the two; others
+ * use the class and its options only.
+ *
+ * Accepts RECORDS, LOG_END, REVOKE (poller), ASSIGNED, PROGRESS (offset tracker), WORKER_UP, DONE, UNPARKED (engine), PAUSE (program),
+ * GAUGES_ASK, SUBSCRIBE (exporter). Emits WORK, CREDIT, READY, HOLD, FETCHED, COMPLETED, HOLE, MAP_REFUSED, DRAINED, COMPLETIONS, GAUGES,
+ * ABANDONED.
+ *
+ * Invariants:
+ * 1. Every record that came is in exactly one place: in a lane, lent, parked (deferred), or on its way home in `home`.
+ * 2. `head` .. `tail` of a slot are its unfinished records of the current epoch in offset order; the head blocks the frontier.
+ * 3. What is of an older epoch never reaches the offset tracker; its DONE only frees lane, memory and credit.
+ * 4. Per slot and epoch a FETCHED run leaves before a COMPLETED offset of it.
+ * 5. Credit goes home once per record: when it is finished, or earlier, when it was deferred.
+ */
+#ifndef WF_WORK_MANAGER_H
+#define WF_WORK_MANAGER_H
+
+#include "lanes.h"
+#include "messages.h"
+#include "offset_run.h"
+#include "weft/actor.h"
+#include "workers.h"
+
+typedef enum wf_failure_policy { WF_FAILURE_STOP = 0, WF_FAILURE_SKIP } wf_failure_policy;
+typedef enum wf_stuck_policy { WF_STUCK_STOP = 0, WF_STUCK_ABANDON } wf_stuck_policy;
+
+struct wf_pending;
+
+/* Argument of the class; copied by init. Times in ns. */
+typedef struct wf_work_manager_options {
+    weft_actor_id poller;
+    weft_actor_id tracker;
+    weft_actor_id exporter;
+    struct wf_pending *pending; /* to end tokens; NULL: no deferring */
+    wf_ordering ordering;
+    wf_failure_policy failure_policy;
+    wf_stuck_policy stuck_policy;
+    bool null_key_serial;
+    bool batch;                 /* the handler takes batches: one record per lane and slice */
+    uint32_t virtual_partitions;
+    uint32_t queue_max_records;
+    uint32_t partition_max_records; /* 0: a fair share */
+    uint32_t in_flight_max_records;
+    uint64_t in_flight_max_bytes;
+    uint32_t pending_max_records;
+    uint32_t slice_max_records;
+    uint32_t max_attempts;
+    uint64_t retry_backoff_ns;
+    uint64_t retry_backoff_max_ns;
+    uint64_t handler_deadline_ns; /* 0: none */
+    uint64_t stuck_grace_ns;
+    uint64_t map_span;          /* the map of a partition fits as long as it spans no more offsets than this, */
+    uint64_t map_runs;          /* or has no more completed runs than this */
+} wf_work_manager_options;
+
+extern const weft_actor_class wf_work_manager;
+
+/* --- shared by work_manager.c and work_done.c */
+
+typedef enum wf_work_phase { WF_WORK_GONE = 0, WF_WORK_ACTIVE, WF_WORK_DRAINING } wf_work_phase;
+
+typedef struct wf_work_slot {
+    const char *topic;
+    int32_t partition;
+    uint32_t epoch;
+    wf_work_phase phase;
+    wf_record *head;          /* invariant 2 */
+    wf_record *tail;
+    uint32_t out;             /* lent or parked, of this epoch */
+    uint32_t parked;
+    bool paused;              /* by the program */
+    bool held;                /* the poller was told to stop fetching it */
+    bool bounded;             /* the log's end was seen: the restored map was checked */
+    wf_offset_run *restored;  /* complete by the committed map, ascending; malloc'ed */
+    uint32_t restored_count;
+    uint32_t restored_next;   /* runs before this one lie below what was fetched */
+    wf_progress progress;     /* the tracker's latest */
+    uint64_t completed_sent;  /* COMPLETED entries of this epoch */
+    uint64_t drain_deadline_ns;
+    uint64_t succeeded;
+    uint64_t failed;
+    uint64_t retried;
+    uint64_t skipped;         /* restored: not run */
+} wf_work_slot;
+
+/* A growing array of message bodies, sent once per turn. */
+typedef struct wf_work_outbox {
+    void *items;
+    uint32_t count;
+    uint32_t room;
+} wf_work_outbox;
+
+typedef struct wf_work_manager_state {
+    wf_work_manager_options options;
+    wf_lanes lanes;
+    wf_workers workers;
+    wf_work_slot *slots;
+    uint32_t slot_count;
+    uint32_t active_count;     /* slots that are not GONE */
+    uint32_t held_count;
+    uint32_t lent_records;
+    uint32_t parked_records;
+    uint64_t out_bytes;        /* of lent and parked ones */
+    uint32_t retries_out;      /* lent records that run again */
+    wf_record *fenced;         /* out, of an epoch that is over; linked by slot_next/slot_prev */
+    wf_work_outbox fetched;    /* wf_fetched */
+    wf_work_outbox completed;  /* wf_completed */
+    wf_work_outbox completions; /* wf_completion */
+    wf_work_outbox early;      /* wf_unparked that came before their DONE */
+    wf_chain home;             /* finished blocks */
+    uint64_t credit_bytes;
+    uint32_t credit_records;
+    bool want_completions;
+    bool hold_timer;           /* armed */
+    bool deadline_timer;
+    bool failed;               /* the consumer is going down: nothing new starts */
+    uint64_t policy_logged_ns; /* the last line about a record that was given up */
+    uint64_t policy_silent;    /* and how many went without one */
+} wf_work_manager_state;
+
+void *wf_work_append(wf_work_outbox *outbox, size_t item_bytes);
+void wf_work_unlink(wf_work_slot *slot, wf_record *record);
+void wf_work_go_home(wf_work_manager_state *self, wf_record *record);
+/* Fence what is out of a slot: it goes home when it comes back, and counts for nothing. */
+void wf_work_fence(wf_work_manager_state *self, wf_work_slot *slot);
+/* Finish a record that is in no lane's queue and not out any more. */
+void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success);
+
+void wf_work_on_done(void *state, weft_env *env, const weft_message *message);
+void wf_work_on_unparked(void *state, weft_env *env, const weft_message *message);
+/* Look at handlers past their deadline; returns when to look again, UINT64_MAX: never. */
+uint64_t wf_work_check_deadlines(wf_work_manager_state *self, weft_env *env);
+
+#endif
