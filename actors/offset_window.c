@@ -5,7 +5,8 @@
  * Invariants:
  * 1. Every bit outside of [frontier, highest) is 0; so is the bit of the frontier, between calls.
  * 2. Bits at or above fetched_end come from a restored map and from nothing else.
- * 3. run_count counts the maximal stretches of ones. One completion looks at its two neighbours and changes it by -1, 0 or 1.
+ * 3. run_count counts the maximal stretches of ones. One completion looks at its two neighbours and changes it by -1, 0
+ * or 1.
  */
 #include "offset_window.h"
 
@@ -14,7 +15,8 @@
 #include "check.h"
 #include "metadata.h"
 
-/* A ring above this size (64 Ki offsets) is freed when it is empty: a stuck record may have grown it to hundreds of MiB. */
+/* A ring above this size (64 Ki offsets) is freed when it is empty: a stuck record may have grown it to hundreds of
+ * MiB. */
 enum { KEEP_WORDS = 1024, FIRST_WORDS = 16 };
 
 static inline uint64_t *word_of(const wf_offset_window *window, int64_t offset) {
@@ -78,7 +80,8 @@ static void release_if_empty(wf_offset_window *window) {
     window->word_count = 0;
 }
 
-/* How many runs lie in [from, to] or touch its ends: a run that began before `from` counts if it ends at `from` or later. */
+/* How many runs lie in [from, to] or touch its ends: a run that began before `from` counts if it ends at `from` or
+ * later. */
 static uint64_t runs_touching(const wf_offset_window *window, int64_t from, int64_t to) {
     int64_t end = to < window->highest ? to + 1 : window->highest;
     uint64_t carry = is_set(window, from - 1);

@@ -81,7 +81,8 @@ Test(offset_window, fetched__log_starts_behind_a_billion_offsets__no_memory_is_t
     wf_window_init(&window, 0);
 
     wf_window_fetched(&window, INT64_MAX - 70, INT64_MAX);
-    for (int64_t offset = INT64_MAX - 1; offset >= INT64_MAX - 70; offset--) cr_assert(wf_window_complete(&window, offset));
+    for (int64_t offset = INT64_MAX - 1; offset >= INT64_MAX - 70; offset--)
+        cr_assert(wf_window_complete(&window, offset));
 
     cr_assert(eq(i64, window.frontier, INT64_MAX));
     cr_assert(eq(u64, window.run_count, 0));
@@ -204,7 +205,8 @@ Test(offset_window, restore__widest_span__is_taken_and_one_more_is_refused) {
     wf_window_deinit(&window);
 }
 
-/* The model: one byte per offset from `origin` on. The frontier is the lowest offset that is not complete, nothing else. */
+/* The model: one byte per offset from `origin` on. The frontier is the lowest offset that is not complete, nothing
+ * else. */
 enum { MODEL_SIZE = 6000 };
 
 typedef struct byte_model {
@@ -304,7 +306,8 @@ static void random_complete(wf_offset_window *window, byte_model *model, seeded 
 }
 
 Test(offset_window, random_histories__agree_with_the_model) {
-    static const int64_t origins[] = {0, 1, 63, 64, 4711, 1023 * 64 + 17, ((int64_t)1 << 40) - 3, INT64_MAX - 2 * MODEL_SIZE};
+    static const int64_t origins[] = {
+        0, 1, 63, 64, 4711, 1023 * 64 + 17, ((int64_t)1 << 40) - 3, INT64_MAX - 2 * MODEL_SIZE};
     static byte_model model;
     for (int history = 0; history < 240; history++) {
         seeded random = seeded_start(20260801, (uint64_t)history);
@@ -319,8 +322,10 @@ Test(offset_window, random_histories__agree_with_the_model) {
 
         expect_same(&window, &model, random.seed, history, -1);
         for (int step = 0; step < 3000; step++) {
-            if (seeded_percent(&random, fetch_percent)) random_fetch(&window, &model, &random, reach);
-            else random_complete(&window, &model, &random, 2 * reach);
+            if (seeded_percent(&random, fetch_percent))
+                random_fetch(&window, &model, &random, reach);
+            else
+                random_complete(&window, &model, &random, 2 * reach);
             if (step % 16 == 0) expect_same(&window, &model, random.seed, history, step);
         }
         expect_same(&window, &model, random.seed, history, 3000);
