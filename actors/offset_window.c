@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The completion bitmap of one partition: a ring of 64-bit words, bit (offset mod capacity), 1 = complete.
+ *
+ * Invariants:
+ * 1. Every bit outside of [frontier, highest) is 0; so is the bit of the frontier, between calls.
+ * 2. Bits at or above fetched_end come from a restored map and from nothing else.
+ * 3. run_count counts the maximal stretches of ones. One completion looks at its two neighbours and changes it by -1, 0
+ * or 1.
+ */
+#include "offset_window.h"
+
+#include <stdlib.h>
+
+#include "check.h"
+#include "metadata.h"
+
+/* A ring above this size (64 Ki offsets) is freed when it is empty: a stuck record may have grown it to hundreds of
+ * MiB. */
+enum { KEEP_WORDS = 1024, FIRST_WORDS = 16 };
+
+static inline uint64_t *word_of(const wf_offset_window *window, int64_t offset) {
+    return &window->words[((uint64_t)offset >> 6) & (window->word_count - 1)];
+}
+
+static inline unsigned bit_of(int64_t offset) {
+    return (unsigned)((uint64_t)offset & 63);
+}
+
+/* Is the offset complete, and beyond the frontier? */
+static inline bool is_set(const wf_offset_window *window, int64_t offset) {
+    if (offset < window->frontier || offset >= window->highest) return false;
+    return *word_of(window, offset) >> bit_of(offset) & 1;
+}
+
+/* The bits of [from, to) that lie in the word of `from`. */
+static inline uint64_t mask_of(int64_t from, int64_t to) {
+    uint64_t mask = UINT64_MAX << bit_of(from);
+    uint64_t bits = (uint64_t)(to - from) + bit_of(from);
+    if (bits < 64) mask &= ((uint64_t)1 << bits) - 1;
+    return mask;
+}
+
+/* The first offset of the next word, at most `to`. */
+static inline int64_t next_word(int64_t from, int64_t to) {
+    int64_t left = 64 - (int64_t)bit_of(from);
+    return to - from < left ? to : from + left;
+}
+
+/* Make room for bits up to `end` (exclusive). */
+static bool reserve(wf_offset_window *window, int64_t end) {
+    uint64_t first_word = (uint64_t)window->frontier >> 6;
+    uint64_t needed = ((uint64_t)(end - 1) >> 6) - first_word + 1;
+    if (needed <= window->word_count) return true;
+
+    uint64_t word_count = window->word_count ? window->word_count : FIRST_WORDS;
+    while (word_count < needed) word_count *= 2;
+    uint64_t *words = calloc(word_count, sizeof *words);
+    if (!words) return false;
+    if (window->highest > window->frontier) {
+        uint64_t last_word = (uint64_t)(window->highest - 1) >> 6;
+        for (uint64_t i = first_word; i <= last_word; i++)
+            words[i & (word_count - 1)] = window->words[i & (window->word_count - 1)];
+    }
+    free(window->words);
+    window->words = words;
+    window->word_count = word_count;
+    return true;
+}
+
+static void reserve_or_die(wf_offset_window *window, int64_t end) {
+    bool is_reserved = reserve(window, end);
+    WF_CHECK(is_reserved && "memory for completed offsets");
+}
+
+static void release_if_empty(wf_offset_window *window) {
+    if (window->highest > window->frontier || window->word_count <= KEEP_WORDS) return;
+    free(window->words);
+    window->words = NULL;
+    window->word_count = 0;
+}
+
+/* How many runs lie in [from, to] or touch its ends: a run that began before `from` counts if it ends at `from` or
+ * later. */
+static uint64_t runs_touching(const wf_offset_window *window, int64_t from, int64_t to) {
+    int64_t end = to < window->highest ? to + 1 : window->highest;
+    uint64_t carry = is_set(window, from - 1);
+    uint64_t runs = carry;
+    while (from < end) {
+        uint64_t word = *word_of(window, from);
+        uint64_t before = word << 1 | carry << bit_of(from);
+        runs += (uint64_t)__builtin_popcountll(word & ~before & mask_of(from, end));
+        carry = word >> 63;
+        from = next_word(from, end);
+    }
+    return runs;
+}
+
+static void set_range(wf_offset_window *window, int64_t from, int64_t to) {
+    while (from < to) {
+        *word_of(window, from) |= mask_of(from, to);
+        from = next_word(from, to);
+    }
+}
+
+static void clear_range(wf_offset_window *window, int64_t from, int64_t to) {
+    while (from < to) {
+        *word_of(window, from) &= ~mask_of(from, to);
+        from = next_word(from, to);
+    }
+}
+
+/* Everything below `from` is complete: move the frontier there and on over the ones that follow, which are cleared.
+ * run_count is the caller's business. */
+static void move_frontier(wf_offset_window *window, int64_t from) {
+    while (from < window->highest) {
+        uint64_t *word = word_of(window, from);
+        unsigned bit = bit_of(from);
+        uint64_t zeros = ~(*word >> bit);
+        unsigned ones = zeros ? (unsigned)__builtin_ctzll(zeros) : 64;
+        if (ones == 0) break;
+        *word &= ~mask_of(from, from + ones);
+        from += ones;
+    }
+    window->frontier = from;
+    if (window->highest < from) window->highest = from;
+    if (window->fetched_end < from) window->fetched_end = from;
+    release_if_empty(window);
+}
+
+/* [from, to) is complete; from >= frontier, to > from. */
+static bool complete_range(wf_offset_window *window, int64_t from, int64_t to) {
+    if (from > window->frontier && !reserve(window, to)) return false;
+    uint64_t merged = runs_touching(window, from, to);
+    if (from == window->frontier) {
+        clear_range(window, from, to < window->highest ? to : window->highest);
+        window->run_count -= merged;
+        move_frontier(window, to);
+    } else {
+        set_range(window, from, to);
+        window->run_count += 1 - merged;
+        if (window->highest < to) window->highest = to;
+    }
+    return true;
+}
+
+static void complete_hole(wf_offset_window *window, int64_t end) {
+    if (end <= window->fetched_end) return;
+    bool is_complete = complete_range(window, window->fetched_end, end);
+    WF_CHECK(is_complete && "memory for completed offsets");
+    if (window->fetched_end < end) window->fetched_end = end;
+}
+
+void wf_window_init(wf_offset_window *window, int64_t base) {
+    WF_CHECK(base >= 0);
+    *window = (wf_offset_window){.frontier = base, .fetched_end = base, .came_end = base, .highest = base};
+}
+
+void wf_window_deinit(wf_offset_window *window) {
+    free(window->words);
+    *window = (wf_offset_window){0};
+}
+
+weft_status wf_window_restore(wf_offset_window *window, const wf_offset_run *runs, size_t count) {
+    if (count == 0) return WEFT_OK;
+    int64_t end = runs[count - 1].end;
+    WF_CHECK(runs[0].first > window->frontier && runs[0].first >= window->fetched_end && end > runs[0].first);
+    if (end - window->frontier > WF_METADATA_SPAN_MAX || !reserve(window, end)) return WEFT_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        WF_CHECK(runs[i].first < runs[i].end && runs[i].end <= end);
+        WF_CHECK_IMPLIES(i > 0, runs[i].first > runs[i - 1].end);
+        complete_range(window, runs[i].first, runs[i].end);
+    }
+    return WEFT_OK;
+}
+
+void wf_window_forget_restored(wf_offset_window *window) {
+    int64_t end = window->fetched_end;
+    if (window->highest <= end) return;
+    /* A run that reaches over fetched_end is cut, not removed. */
+    window->run_count -= runs_touching(window, end, window->highest) - is_set(window, end - 1);
+    clear_range(window, end, window->highest);
+    while (end > window->frontier && !(*word_of(window, end - 1) >> bit_of(end - 1) & 1)) end--;
+    window->highest = end;
+    release_if_empty(window);
+}
+
+void wf_window_fetched(wf_offset_window *window, int64_t first, int64_t end) {
+    WF_CHECK(first >= window->came_end && end >= first);
+    window->came_end = end;
+    complete_hole(window, first);
+    if (window->fetched_end < end) window->fetched_end = end;
+}
+
+void wf_window_skip_to(wf_offset_window *window, int64_t end) {
+    if (window->came_end < end) window->came_end = end;
+    complete_hole(window, end);
+}
+
+bool wf_window_complete(wf_offset_window *window, int64_t offset) {
+    if (offset < window->frontier || offset >= window->fetched_end) return false;
+    bool is_right_set = is_set(window, offset + 1);
+    if (offset == window->frontier) {
+        if (is_right_set) {
+            window->run_count--;
+            move_frontier(window, offset + 1);
+        } else {
+            window->frontier = offset + 1;
+            if (window->highest <= offset) window->highest = offset + 1;
+        }
+        return true;
+    }
+    if (offset >= window->highest) {
+        reserve_or_die(window, offset + 1);
+        window->run_count += !is_set(window, offset - 1);
+        window->highest = offset + 1;
+        *word_of(window, offset) |= (uint64_t)1 << bit_of(offset);
+        return true;
+    }
+    uint64_t *word = word_of(window, offset);
+    uint64_t bit = (uint64_t)1 << bit_of(offset);
+    if (*word & bit) return false;
+    *word |= bit;
+    window->run_count += 1 - (uint64_t)is_right_set - (uint64_t)is_set(window, offset - 1);
+    return true;
+}
+
+bool wf_window_is_complete(const wf_offset_window *window, int64_t offset) {
+    return offset < window->frontier || is_set(window, offset);
+}
+
+uint64_t wf_window_gap_count(const wf_offset_window *window) {
+    return window->run_count;
+}
+
+/* The lowest offset in [from, highest) whose bit is `value`; highest if there is none. */
+static int64_t find_bit(const wf_offset_window *window, int64_t from, bool value) {
+    while (from < window->highest) {
+        uint64_t word = *word_of(window, from);
+        if (!value) word = ~word;
+        word &= mask_of(from, window->highest);
+        if (word) return (from & ~(int64_t)63) + __builtin_ctzll(word);
+        from = next_word(from, window->highest);
+    }
+    return window->highest;
+}
+
+size_t wf_window_runs(const wf_offset_window *window, wf_offset_run *runs, size_t capacity) {
+    size_t count = 0;
+    int64_t from = window->frontier;
+    while (count < capacity) {
+        int64_t first = find_bit(window, from, true);
+        if (first >= window->highest) break;
+        from = find_bit(window, first, false);
+        runs[count++] = (wf_offset_run){.first = first, .end = from};
+    }
+    return count;
+}
