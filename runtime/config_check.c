@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Options that are each valid and still don't fit together. Looked at as a whole, when somebody asks: the order of the settings
+ * must not matter.
+ */
+#include <inttypes.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "config_store.h"
+
+/* librdkafka's default and range. */
+enum { POLL_INTERVAL_DEFAULT_MS = 300000, POLL_INTERVAL_MAX_MS = 86400000 };
+
+/* What the last commit and leaving the partition may take behind the drain. */
+enum { FINAL_COMMIT_MS = 10000 };
+
+static const char poll_interval_name[] = "kafka.max.poll.interval.ms";
+
+struct checker {
+    const weft_config *config;
+    FILE *out;
+    size_t lines;
+};
+
+static int64_t number(const struct checker *checker, wf_option_id id) {
+    return wf_config_value(checker->config, id).integer;
+}
+
+static int choice(const struct checker *checker, wf_option_id id) {
+    return wf_config_value(checker->config, id).choice;
+}
+
+static bool is_set(const struct checker *checker, wf_option_id id) {
+    return wf_config_effective(checker->config, wf_option_table[id].name) != NULL;
+}
+
+/* "PLACE: name = "value": ", as for single values; returns where the reason goes. */
+static FILE *complain(struct checker *checker, const char *name) {
+    const wf_config_setting *setting = wf_config_effective(checker->config, name);
+    const char *value = weft_config_get(checker->config, name);
+    fprintf(checker->out, "%s: %s = ", setting ? setting->place : "default", name);
+    wf_config_print_value(checker->out, name, value ? value : "", WF_CONFIG_SHOWN_BYTES);
+    fputs(": ", checker->out);
+    checker->lines++;
+    return checker->out;
+}
+
+static void must_not_be_less(struct checker *checker, wf_option_id id, wf_option_id other) {
+    int64_t least = number(checker, other);
+    if (number(checker, id) >= least) return;
+    const wf_option_info *info = &wf_option_table[other];
+    fprintf(complain(checker, wf_option_table[id].name), "must not be less than %s, which is %" PRId64 "\n", info->name, least);
+}
+
+static void must_be_given(struct checker *checker, wf_option_id id, const char *hint) {
+    if (*wf_config_text(checker->config, id) != '\0') return;
+    fprintf(complain(checker, wf_option_table[id].name), "must be set%s\n", hint);
+}
+
+/* Kafka's rule for names: ASCII letters, digits, '.', '_' and '-', at most 249, not "." or "..". */
+static bool is_topic_name(const char *name, size_t bytes) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    if (bytes == 0 || bytes > 249 || strspn(name, allowed) < bytes) return false;
+    return strncmp(name, "..", bytes) != 0;
+}
+
+/* As librdkafka compiles it. Repeat counts like a{999}{999} can cost any memory: those are left to librdkafka. */
+static bool is_regular_expression(const char *text, size_t bytes) {
+    if (memchr(text, '{', bytes)) return true;
+    char *copy = strndup(text, bytes);
+    regex_t regex;
+    if (!copy) return true; /* no memory: the next call will say so */
+    bool valid = regcomp(&regex, copy, REG_EXTENDED | REG_NOSUB) == 0;
+    if (valid) regfree(&regex);
+    free(copy);
+    return valid;
+}
+
+static void check_topics(struct checker *checker) {
+    const char *text = wf_config_text(checker->config, WF_OPTION_ID_topics);
+    for (const char *at = text; *at;) {
+        at += strspn(at, " ");
+        size_t whole = strcspn(at, ","), bytes = whole;
+        while (bytes > 0 && at[bytes - 1] == ' ') bytes--;
+        const char *problem = NULL;
+        if (*at == '^' && !is_regular_expression(at, bytes)) problem = "is not a regular expression";
+        if (*at != '^' && !is_topic_name(at, bytes))
+            problem = "is not a topic name: 1 to 249 letters, digits, '.', '_' or '-'";
+        if (problem) fprintf(complain(checker, "topics"), "%.*s %s\n", (int)bytes, at, problem);
+        at += whole + (at[whole] == ',');
+    }
+}
+
+static void check_poll_interval(struct checker *checker) {
+    const char *text = weft_config_get(checker->config, poll_interval_name);
+    const wf_option_info info = {.type = WF_OPTION_INTEGER, .unit = "ms", .minimum = 1, .maximum = POLL_INTERVAL_MAX_MS};
+    wf_option_value limit = {.integer = POLL_INTERVAL_DEFAULT_MS};
+    char reason[WF_OPTION_REASON_BYTES];
+    if (text && wf_option_parse(&info, text, &limit, reason) != WEFT_OK) {
+        fprintf(complain(checker, poll_interval_name), "%s\n", reason);
+        return;
+    }
+    int64_t drain_ms = number(checker, WF_OPTION_ID_drain_timeout_ms);
+    if (drain_ms + FINAL_COMMIT_MS < limit.integer) return;
+    /* Past that interval the group expels the member, in the middle of its drain. */
+    fprintf(complain(checker, "drain.timeout.ms"),
+            "plus %d ms for the last commit must be less than %s, which is %" PRId64 "%s\n", FINAL_COMMIT_MS,
+            poll_interval_name, limit.integer, text ? "" : " by default");
+}
+
+static void check_limits(struct checker *checker) {
+    bool threads_run = choice(checker, WF_OPTION_ID_engine) == WF_ENGINE_ASYNC;
+    /* A default above the queue is cut to it without a word, a number that somebody chose is not. */
+    if (is_set(checker, WF_OPTION_ID_in_flight_max_records))
+        must_not_be_less(checker, WF_OPTION_ID_queue_max_records, WF_OPTION_ID_in_flight_max_records);
+    if (threads_run) {
+        must_not_be_less(checker, WF_OPTION_ID_queue_max_records, WF_OPTION_ID_threads);
+        must_not_be_less(checker, WF_OPTION_ID_in_flight_max_records, WF_OPTION_ID_threads);
+    }
+    must_not_be_less(checker, WF_OPTION_ID_queue_max_records, WF_OPTION_ID_partition_max_records);
+    must_not_be_less(checker, WF_OPTION_ID_retry_backoff_max_ms, WF_OPTION_ID_retry_backoff_ms);
+}
+
+/* Settings that would silently do nothing. */
+static void check_without_effect(struct checker *checker) {
+    int64_t deadline_ms = number(checker, WF_OPTION_ID_handler_deadline_ms);
+    if (choice(checker, WF_OPTION_ID_engine) == WF_ENGINE_INLINE && deadline_ms > 0)
+        fprintf(complain(checker, "handler.deadline.ms"), "must be 0 when engine is inline: nothing can watch the handler\n");
+    if (choice(checker, WF_OPTION_ID_stuck_policy) == WF_STUCK_ABANDON && deadline_ms == 0)
+        fprintf(complain(checker, "stuck.policy"), "needs a handler.deadline.ms above 0\n");
+    if (choice(checker, WF_OPTION_ID_ordering) == WF_ORDERING_UNORDERED &&
+        choice(checker, WF_OPTION_ID_null_key) == WF_NULL_KEY_SERIAL)
+        fprintf(complain(checker, "null.key"), "must be unordered when ordering is unordered\n");
+}
+
+size_t wf_config_cross_check(const weft_config *config, FILE *out) {
+    struct checker checker = {.config = config, .out = out};
+    /* librdkafka waits for ever without a broker; its mock cluster is one. */
+    if (!weft_config_get(config, "kafka.test.mock.num.brokers"))
+        must_be_given(&checker, WF_OPTION_ID_bootstrap_servers, ": host:port of a broker");
+    must_be_given(&checker, WF_OPTION_ID_topics, ": what should be consumed?");
+    check_topics(&checker);
+    check_poll_interval(&checker);
+    check_limits(&checker);
+    check_without_effect(&checker);
+    return checker.lines;
+}
