@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The production door to Kafka: librdkafka's consumer behind the table of functions in kafka.h. The only product file that
+ * includes <librdkafka/rdkafka.h> (embedded.c, the broker for examples, gets it through rdkafka_mock.h).
+ *
+ * Owns: the client, three queues of it and two eventfds. Records arrive on a queue of our own (every partition queue is
+ * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, on the reply queue.
+ *
+ * 1. No call of the sink is made from inside a callback of librdkafka, except on_record() and on_eof(): what the callbacks
+ *    see becomes a note, handed out after the library's call has returned.
+ * 2. Nothing waits for the network. Pause, assign and subscribe wait for librdkafka's main thread alone, which never blocks.
+ * 3. A partition is resumed only if it was paused here: librdkafka below 2.4 rewinds one that was not paused.
+ * 4. No partition is paused when it is unassigned: the pause would outlive the assignment.
+ * 5. Once close_begin() was called, the consumer queue lies behind the reply queue and is never polled by itself.
+ *
+ * Memory that can't be had while serving ends the process, as it does inside librdkafka.
+ */
+#include "kafka.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "check.h"
+#include "kafka_note.h"
+#include "kafka_setting.h"
+#include "kafka_topic.h"
+
+enum {
+    POLLS_MAX = 64,               /* events per queue and serve() call: enough for any burst but logs, short for the loop */
+    COMMITTED_TIMEOUT_MS = 10000, /* one OffsetFetch incl. the search for the coordinator; the poller asks again */
+    METADATA_MAX = 32767,         /* librdkafka writes the length as int16 and does not check it */
+    VERSION_METADATA_BINARY = 0x02060100, /* 2.6.1: metadata with a NUL byte no longer continues in foreign memory */
+    VERSION_COOPERATIVE = 0x020a0000,     /* 2.10.0: commits during a cooperative rebalance no longer lose partitions */
+    LOG_LEVEL_WARNING = 4, /* of syslog, as librdkafka counts */
+    /* Codes of the new group protocol, absent from the header of 2.0.2. */
+    ERR_FENCED_MEMBER_EPOCH = 110,
+    ERR_STALE_MEMBER_EPOCH = 113,
+};
+
+/* How long a fetcher with a full queue waits before it looks again: short against the second it waits by default. */
+#define FETCH_BACKOFF_MS "10"
+
+typedef struct door {
+    wf_kafka base;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *events;  /* the consumer's: rebalances, errors */
+    rd_kafka_queue_t *replies; /* commit results, committed offsets, logs; when closing also what `events` had */
+    rd_kafka_queue_t *records;
+    int events_fd;
+    int records_fd;
+    char *group_id;
+    rd_kafka_topic_partition_list_t *assigned;
+    wf_kafka_notes notes;
+    wf_kafka_topics topics;
+    bool unanswered;   /* librdkafka waits for assign() or unassign() */
+    bool closing;
+    bool closed;
+    bool closed_told;
+    bool backs_off; /* fetch.queue.backoff.ms exists: no fetcher stalls, wake() has nothing to do */
+    /* During consume(). */
+    const wf_kafka_sink *sink;
+    void *context;
+    size_t delivered;
+    size_t deliver_max;
+    bool stop;
+} door;
+
+static door *door_of(wf_kafka *kafka) {
+    return (door *)kafka;
+}
+
+static void *allocate(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    WF_CHECK(memory != NULL);
+    return memory;
+}
+
+static void clear_eventfd(int fd) {
+    uint64_t times;
+    ssize_t bytes = read(fd, &times, sizeof times);
+    (void)bytes; /* EAGAIN: nobody rang */
+}
+
+static void ring_eventfd(int fd) {
+    uint64_t one = 1;
+    ssize_t bytes = write(fd, &one, sizeof one);
+    (void)bytes; /* EAGAIN: it is ringing already */
+}
+
+/* --- errors */
+
+static wf_kafka_error classify(int err) {
+    switch (err) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return WF_KAFKA_OK;
+    case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE:
+        return WF_KAFKA_TOO_LARGE;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
+    case RD_KAFKA_RESP_ERR__DESTROY: /* the consumer is closed */
+    case ERR_FENCED_MEMBER_EPOCH:
+    case ERR_STALE_MEMBER_EPOCH:
+        return WF_KAFKA_FENCED;
+    case RD_KAFKA_RESP_ERR__FATAL:
+        return WF_KAFKA_FATAL;
+    default:
+        return WF_KAFKA_RETRY;
+    }
+}
+
+/* Only a fatal error ends the consumer; a lost membership comes as a revocation or as the result of a commit. */
+static void note_error(door *self, rd_kafka_resp_err_t err, const char *text, const char *topic, int32_t partition) {
+    char full[1024];
+    char reason[768] = "";
+    bool fatal = err == RD_KAFKA_RESP_ERR__FATAL;
+    rd_kafka_resp_err_t code = fatal ? rd_kafka_fatal_error(self->rk, reason, sizeof reason) : err;
+    if (!fatal || !code) snprintf(reason, sizeof reason, "%s", text ? text : rd_kafka_err2str(err));
+    snprintf(full, sizeof full, "%s: %s", rd_kafka_err2name(code ? code : err), reason);
+    wf_kafka_notes_error(&self->notes, fatal ? WF_KAFKA_FATAL : WF_KAFKA_RETRY, full, topic, partition);
+    ring_eventfd(self->events_fd);
+}
+
+/* Turn librdkafka's error object into a status, and its text into a note. */
+static weft_status take_error(door *self, rd_kafka_error_t *error) {
+    if (!error) return WEFT_OK;
+    note_error(self, rd_kafka_error_code(error), rd_kafka_error_string(error), NULL, -1);
+    rd_kafka_error_destroy(error);
+    return WEFT_ESTATE;
+}
+
+static void on_library_error(rd_kafka_t *rk, int err, const char *reason, void *opaque) {
+    (void)rk;
+    note_error(opaque, (rd_kafka_resp_err_t)err, reason, NULL, -1);
+}
+
+/* --- lists */
+
+static rd_kafka_topic_partition_list_t *list_of(const wf_kafka_partition *partitions, size_t count) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        const wf_kafka_partition *from = &partitions[i];
+        rd_kafka_topic_partition_t *to = rd_kafka_topic_partition_list_add(list, from->topic, from->partition);
+        to->offset = from->offset;
+        if (from->metadata && from->metadata_bytes > 0) {
+            to->metadata = allocate(from->metadata_bytes, 1); /* the list frees it with free() */
+            memcpy(to->metadata, from->metadata, from->metadata_bytes);
+            to->metadata_size = from->metadata_bytes;
+        }
+    }
+    return list;
+}
+
+/* Committed metadata is anybody's bytes. Before 2.6.1 librdkafka copies up to the first NUL and leaves the rest unset. */
+static size_t readable_bytes(const rd_kafka_topic_partition_t *from) {
+    if (!from->metadata) return 0;
+    if (rd_kafka_version() >= VERSION_METADATA_BINARY) return from->metadata_size;
+    return strnlen(from->metadata, from->metadata_size);
+}
+
+/* The list in our terms, to be freed; the strings stay the list's. */
+static wf_kafka_partition *view_of(const rd_kafka_topic_partition_list_t *list, size_t *ret_count) {
+    size_t count = list ? (size_t)list->cnt : 0;
+    wf_kafka_partition *view = allocate(count, sizeof *view);
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *from = &list->elems[i];
+        view[i] = (wf_kafka_partition){
+            .topic = from->topic,
+            .partition = from->partition,
+            .offset = from->offset >= 0 ? from->offset : WF_KAFKA_OFFSET_NONE,
+            .metadata = from->metadata,
+            .metadata_bytes = readable_bytes(from),
+            .error = (int)from->err,
+        };
+    }
+    *ret_count = count;
+    return view;
+}
+
+/* --- callbacks of librdkafka */
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque) {
+    door *self = opaque;
+    bool assign = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    const char *protocol = rd_kafka_rebalance_protocol(rk);
+    bool incremental = protocol && strcmp(protocol, "COOPERATIVE") == 0;
+    /* Any third code is a failure of the rebalance itself: what was assigned is not ours any more. */
+    bool lost = !assign && (err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS || rd_kafka_assignment_lost(rk) != 0);
+    size_t count = 0;
+    wf_kafka_partition *view = view_of(list, &count);
+    wf_kafka_notes_rebalance(&self->notes, assign, view, count, incremental, lost);
+    free(view);
+    self->unanswered = true;
+}
+
+/* librdkafka may use several handles for one topic in turn; only the name is stable. */
+static wf_kafka_topic *topic_of(door *self, const rd_kafka_topic_t *handle) {
+    wf_kafka_topic *topic = wf_kafka_topic_by_handle(&self->topics, handle);
+    if (!topic) {
+        topic = wf_kafka_topic_by_name(&self->topics, rd_kafka_topic_name(handle));
+        wf_kafka_topic_seen(&self->topics, topic, handle);
+    }
+    return topic;
+}
+
+static void note_message_error(door *self, const rd_kafka_message_t *message) {
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : NULL;
+    note_error(self, message->err, rd_kafka_message_errstr(message), topic, message->partition);
+}
+
+static void on_message(rd_kafka_message_t *message, void *opaque) {
+    door *self = opaque;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const wf_kafka_topic *topic = topic_of(self, message->rkt);
+        wf_kafka_record record = {
+            .topic = topic->name,
+            .topic_id = topic,
+            .partition = message->partition,
+            .offset = message->offset,
+            .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
+            .key = message->key,
+            .key_bytes = message->key_len,
+            .value = message->payload,
+            .value_bytes = message->len,
+            .message = message,
+        };
+        self->delivered++;
+        self->sink->on_record(self->context, &record);
+    } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        const wf_kafka_topic *topic = topic_of(self, message->rkt);
+        self->sink->on_eof(self->context, topic->name, message->partition, message->offset);
+    } else {
+        note_message_error(self, message);
+    }
+    /* Without this the call hands over the whole queue; what is left goes back to its front. */
+    if (self->stop || self->delivered >= self->deliver_max) rd_kafka_yield(self->rk);
+}
+
+/* --- serve */
+
+/* The error of the call belongs to partitions that have none of their own, unless it was copied from one that has. */
+static void tell_commit_result(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
+    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+    size_t count = 0;
+    wf_kafka_partition *view = view_of(rd_kafka_event_topic_partition_list(event), &count);
+    bool of_a_partition = false;
+    for (size_t i = 0; i < count; i++) of_a_partition = of_a_partition || (err && view[i].error == (int)err);
+    wf_kafka_error worst = of_a_partition ? WF_KAFKA_OK : classify(err);
+    rd_kafka_resp_err_t shown = err;
+    for (size_t i = 0; i < count; i++) {
+        int own = view[i].error ? view[i].error : of_a_partition ? 0 : (int)err;
+        view[i].error = (int)classify(own);
+        if (view[i].error > (int)worst) {
+            worst = (wf_kafka_error)view[i].error;
+            shown = (rd_kafka_resp_err_t)own;
+        }
+    }
+    char text[512] = "";
+    if (worst != WF_KAFKA_OK)
+        snprintf(text, sizeof text, "%s: %s", rd_kafka_err2name(shown), rd_kafka_err2str(shown));
+    sink->on_commit_result(context, worst, text, view, count);
+    free(view);
+}
+
+static void tell_committed_offsets(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
+    const rd_kafka_topic_partition_list_t *list = NULL;
+    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+    const char *reason = rd_kafka_event_error_string(event);
+    const rd_kafka_ListConsumerGroupOffsets_result_t *result = rd_kafka_event_ListConsumerGroupOffsets_result(event);
+    if (!err && result) {
+        size_t group_count = 0;
+        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(result, &group_count);
+        if (group_count > 0) {
+            const rd_kafka_error_t *error = rd_kafka_group_result_error(groups[0]);
+            if (error) {
+                err = rd_kafka_error_code(error);
+                reason = rd_kafka_error_string(error);
+            }
+            list = rd_kafka_group_result_partitions(groups[0]);
+        }
+    }
+    for (int i = 0; list && !err && i < list->cnt; i++) {
+        err = list->elems[i].err;
+        if (err) reason = rd_kafka_err2str(err);
+    }
+    size_t count = 0;
+    wf_kafka_partition *view = view_of(err ? NULL : list, &count);
+    char text[512] = "";
+    if (err) snprintf(text, sizeof text, "%s: %s", rd_kafka_err2name(err), reason ? reason : "");
+    sink->on_committed_offsets(context, err ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, count);
+    free(view);
+}
+
+static void tell_log(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
+    const char *facility = NULL;
+    const char *text = NULL;
+    int level = 0;
+    if (rd_kafka_event_log(event, &facility, &text, &level) == 0) sink->on_log(context, level, facility, text);
+}
+
+static void serve_reply(door *self, rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_OFFSET_COMMIT:
+        tell_commit_result(event, sink, context);
+        break;
+    case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
+        tell_committed_offsets(event, sink, context);
+        break;
+    case RD_KAFKA_EVENT_LOG:
+        tell_log(event, sink, context);
+        break;
+    case RD_KAFKA_EVENT_REBALANCE: /* these two while closing */
+        on_rebalance(self->rk, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event), self);
+        break;
+    case RD_KAFKA_EVENT_ERROR:
+        note_error(self, rd_kafka_event_error_is_fatal(event) ? RD_KAFKA_RESP_ERR__FATAL : rd_kafka_event_error(event),
+                   rd_kafka_event_error_string(event), NULL, -1);
+        break;
+    default: /* statistics and the like: nobody asked */
+        break;
+    }
+    rd_kafka_event_destroy(event);
+}
+
+static void door_descriptors(wf_kafka *kafka, int *ret_events_fd, int *ret_records_fd) {
+    *ret_events_fd = door_of(kafka)->events_fd;
+    *ret_records_fd = door_of(kafka)->records_fd;
+}
+
+static bool door_serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context) {
+    door *self = door_of(kafka);
+    clear_eventfd(self->events_fd);
+    int polls = 0;
+    while (!self->closing && polls < POLLS_MAX) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(self->rk, 0);
+        if (!message) break; /* also after a callback was served: the queue may hold more, the loop below asks */
+        note_message_error(self, message);
+        rd_kafka_message_destroy(message);
+        polls++;
+    }
+    int replies = 0;
+    while (replies < POLLS_MAX) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(self->replies, 0);
+        if (!event) break;
+        serve_reply(self, event, sink, context);
+        replies++;
+    }
+    wf_kafka_notes_tell(&self->notes, sink, context);
+    if (self->closing && !self->closed) self->closed = rd_kafka_consumer_closed(self->rk) != 0;
+    if (self->closed && !self->closed_told) {
+        self->closed_told = true;
+        sink->on_closed(context);
+    }
+    return rd_kafka_queue_length(self->replies) > 0 || (!self->closing && rd_kafka_queue_length(self->events) > 0);
+}
+
+/* --- records */
+
+static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
+    door *self = door_of(kafka);
+    if (max_records == 0) return 0;
+    clear_eventfd(self->records_fd);
+    self->sink = sink;
+    self->context = context;
+    self->delivered = 0;
+    self->deliver_max = max_records;
+    self->stop = false;
+    rd_kafka_consume_callback_queue(self->records, 0, on_message, self);
+    self->sink = NULL;
+    wf_kafka_notes_tell(&self->notes, sink, context);
+    return self->delivered;
+}
+
+static void door_consume_stop(wf_kafka *kafka) {
+    door_of(kafka)->stop = true;
+}
+
+static bool door_header(const wf_kafka_record *record, size_t index, const char **ret_name, const void **ret_value,
+                        size_t *ret_bytes) {
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(record->message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+    return rd_kafka_header_get_all(headers, index, ret_name, ret_value, ret_bytes) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static size_t door_queued(wf_kafka *kafka) {
+    return rd_kafka_queue_length(door_of(kafka)->records);
+}
+
+static int64_t door_log_end(wf_kafka *kafka, const char *topic, int32_t partition) {
+    int64_t low = -1;
+    int64_t high = -1;
+    if (rd_kafka_get_watermark_offsets(door_of(kafka)->rk, topic, partition, &low, &high)) return -1;
+    return high >= 0 ? high : -1;
+}
+
+/* Below 2.2 a fetcher that found its queue full sleeps up to a second whatever the application reads; any request to the
+ * leader wakes its thread. The call sends one per leader and returns at once: the time-out of 0 drops the answers. */
+static void door_wake(wf_kafka *kafka) {
+    door *self = door_of(kafka);
+    if (self->backs_off || self->closing || self->assigned->cnt == 0) return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_copy(self->assigned);
+    for (int i = 0; i < list->cnt; i++) list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_offsets_for_times(self->rk, list, 0);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* --- assignment */
+
+static weft_status door_subscribe(wf_kafka *kafka, const char *const *topics, size_t count) {
+    door *self = door_of(kafka);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t err = rd_kafka_subscribe(self->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (err) note_error(self, err, rd_kafka_err2str(err), NULL, -1);
+    return !err ? WEFT_OK : err == RD_KAFKA_RESP_ERR__INVALID_ARG ? WEFT_EINVAL : WEFT_ESTATE;
+}
+
+static weft_status door_fetch_committed(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count) {
+    door *self = door_of(kafka);
+    if (count == 0) { /* librdkafka calls an empty list an error */
+        wf_kafka_notes_nothing_committed(&self->notes);
+        ring_eventfd(self->events_fd);
+        return WEFT_OK;
+    }
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(self->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    char reason[256];
+    rd_kafka_AdminOptions_set_request_timeout(options, COMMITTED_TIMEOUT_MS, reason, sizeof reason);
+    /* Offsets that a transaction has not yet decided are an error that passes, not an old value. */
+    rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
+    rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
+    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(self->group_id, list);
+    rd_kafka_ListConsumerGroupOffsets(self->rk, &ask, 1, options, self->replies);
+    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_AdminOptions_destroy(options);
+    return WEFT_OK;
+}
+
+static void forward_to_records(door *self, const rd_kafka_topic_partition_list_t *list) {
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(self->rk, list->elems[i].topic, list->elems[i].partition);
+        if (!queue) continue;
+        rd_kafka_queue_forward(queue, self->records);
+        rd_kafka_queue_destroy(queue);
+    }
+}
+
+static weft_status door_assign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
+    door *self = door_of(kafka);
+    rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
+    wf_kafka_topics_forget_handles(&self->topics);
+    forward_to_records(self, list);
+    rd_kafka_error_t *error = NULL;
+    if (incremental) {
+        error = rd_kafka_incremental_assign(self->rk, list);
+    } else {
+        rd_kafka_resp_err_t err = rd_kafka_assign(self->rk, list);
+        if (err) error = rd_kafka_error_new(err, "assign: %s", rd_kafka_err2str(err));
+    }
+    weft_status status = take_error(self, error);
+    if (status == WEFT_OK) {
+        self->unanswered = false;
+        if (!incremental) {
+            rd_kafka_topic_partition_list_destroy(self->assigned);
+            self->assigned = rd_kafka_topic_partition_list_new((int)count);
+        }
+        for (size_t i = 0; i < count; i++)
+            rd_kafka_topic_partition_list_add(self->assigned, partitions[i].topic, partitions[i].partition);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+static weft_status set_paused(door *self, const char *topic, int32_t partition, bool paused) {
+    bool *held = wf_kafka_topic_held(wf_kafka_topic_by_name(&self->topics, topic), partition);
+    if (*held == paused) return WEFT_OK;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *only = rd_kafka_topic_partition_list_add(list, topic, partition);
+    rd_kafka_resp_err_t err =
+        paused ? rd_kafka_pause_partitions(self->rk, list) : rd_kafka_resume_partitions(self->rk, list);
+    if (!err) err = only->err;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (err) return WEFT_ESTALE;
+    *held = paused;
+    return WEFT_OK;
+}
+
+static void forget_pause(door *self, const wf_kafka_partition *partition) {
+    set_paused(self, partition->topic, partition->partition, false);
+    *wf_kafka_topic_held(wf_kafka_topic_by_name(&self->topics, partition->topic), partition->partition) = false;
+}
+
+static weft_status door_unassign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
+    door *self = door_of(kafka);
+    for (size_t i = 0; i < count; i++) forget_pause(self, &partitions[i]);
+    rd_kafka_error_t *error = NULL;
+    if (incremental) {
+        rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
+        error = rd_kafka_incremental_unassign(self->rk, list);
+        rd_kafka_topic_partition_list_destroy(list);
+        for (size_t i = 0; i < count; i++)
+            rd_kafka_topic_partition_list_del(self->assigned, partitions[i].topic, partitions[i].partition);
+    } else {
+        rd_kafka_resp_err_t err = rd_kafka_assign(self->rk, NULL);
+        if (err) error = rd_kafka_error_new(err, "unassign: %s", rd_kafka_err2str(err));
+        rd_kafka_topic_partition_list_destroy(self->assigned);
+        self->assigned = rd_kafka_topic_partition_list_new(0);
+    }
+    self->unanswered = false;
+    return take_error(self, error);
+}
+
+static bool is_assigned(const door *self, const char *topic, int32_t partition) {
+    return partition >= 0 && rd_kafka_topic_partition_list_find(self->assigned, topic, partition) != NULL;
+}
+
+static weft_status door_hold(wf_kafka *kafka, const char *topic, int32_t partition, bool hold) {
+    door *self = door_of(kafka);
+    if (!is_assigned(self, topic, partition)) return WEFT_ESTALE;
+    return set_paused(self, topic, partition, hold);
+}
+
+static weft_status door_seek(wf_kafka *kafka, const char *topic, int32_t partition, int64_t offset) {
+    door *self = door_of(kafka);
+    if (!is_assigned(self, topic, partition)) return WEFT_ESTALE;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    /* Time-out 0: not waited for; records that were read ahead are void as soon as the call returns. */
+    weft_status status = take_error(self, rd_kafka_seek_partitions(self->rk, list, 0));
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+static weft_status door_commit(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count) {
+    door *self = door_of(kafka);
+    if (count == 0) return WEFT_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        if (partitions[i].offset < 0 || partitions[i].metadata_bytes > METADATA_MAX) return WEFT_EINVAL;
+    rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
+    rd_kafka_resp_err_t err = rd_kafka_commit_queue(self->rk, list, self->replies, NULL, NULL);
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? WEFT_ESTATE : WEFT_OK;
+}
+
+/* --- the end */
+
+static weft_status door_close_begin(wf_kafka *kafka) {
+    door *self = door_of(kafka);
+    if (self->closing) return WEFT_ESTATE;
+    self->closing = true;
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(self->rk, self->replies);
+    /* After a fatal error there is no leaving: what is left of the membership ends with the session. */
+    if (error) self->closed = true;
+    weft_status status = take_error(self, error);
+    ring_eventfd(self->events_fd);
+    return status == WEFT_OK ? WEFT_OK : WEFT_EKAFKA;
+}
+
+static void discard(rd_kafka_message_t *message, void *opaque) {
+    (void)message;
+    (void)opaque;
+}
+
+static void free_queue(rd_kafka_queue_t *queue) {
+    if (!queue) return;
+    rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(queue);
+}
+
+static void door_free(wf_kafka *kafka) {
+    door *self = door_of(kafka);
+    if (self->rk) {
+        /* Queued records and an unanswered rebalance both keep librdkafka from ending. */
+        if (!self->closed && self->unanswered) rd_kafka_assign(self->rk, NULL);
+        if (self->records) rd_kafka_consume_callback_queue(self->records, 0, discard, NULL);
+        free_queue(self->records);
+        free_queue(self->events);
+        free_queue(self->replies);
+        rd_kafka_destroy_flags(self->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
+    wf_kafka_notes_deinit(&self->notes);
+    wf_kafka_topics_deinit(&self->topics);
+    if (self->assigned) rd_kafka_topic_partition_list_destroy(self->assigned);
+    if (self->events_fd >= 0) close(self->events_fd);
+    if (self->records_fd >= 0) close(self->records_fd);
+    free(self->group_id);
+    free(self);
+}
+
+static const wf_kafka_ops door_ops = {
+    .descriptors = door_descriptors,
+    .serve = door_serve,
+    .consume = door_consume,
+    .consume_stop = door_consume_stop,
+    .header = door_header,
+    .subscribe = door_subscribe,
+    .fetch_committed = door_fetch_committed,
+    .assign = door_assign,
+    .unassign = door_unassign,
+    .commit = door_commit,
+    .hold = door_hold,
+    .seek = door_seek,
+    .queued = door_queued,
+    .log_end = door_log_end,
+    .wake = door_wake,
+    .close_begin = door_close_begin,
+    .free = door_free,
+};
+
+/* --- open */
+
+/* Settings that only newer versions know; a user's own value comes later and wins. */
+static bool try_setting(rd_kafka_conf_t *conf, const char *name, const char *value) {
+    return rd_kafka_conf_set(conf, name, value, NULL, 0) == RD_KAFKA_CONF_OK;
+}
+
+static weft_status apply_settings(rd_kafka_conf_t *conf, const wf_kafka_setting *settings, size_t count,
+                                  char **ret_error) {
+    char reason[512];
+    for (size_t i = 0; i < count; i++)
+        if (rd_kafka_conf_set(conf, settings[i].name, settings[i].value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
+            return wf_kafka_setting_refuse(settings[i].name, settings[i].value, reason, ret_error);
+    for (size_t i = 0; i < wf_kafka_fixed_setting_count; i++) {
+        const wf_kafka_setting *fixed = &wf_kafka_fixed_settings[i];
+        if (rd_kafka_conf_set(conf, fixed->name, fixed->value, reason, sizeof reason) != RD_KAFKA_CONF_OK)
+            return wf_kafka_setting_refuse(fixed->name, fixed->value, reason, ret_error);
+    }
+    return WEFT_OK;
+}
+
+/* The client takes `conf` over when it succeeds. */
+static weft_status open_client(door *self, rd_kafka_conf_t *conf, char **ret_error) {
+    char reason[512];
+    rd_kafka_conf_set_opaque(conf, self);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_set_error_cb(conf, on_library_error);
+    self->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
+    if (!self->rk) {
+        rd_kafka_conf_destroy(conf);
+        if (asprintf(ret_error, "kafka: %s", reason) < 0) return WEFT_ENOMEM;
+        return WEFT_ECONFIG;
+    }
+    rd_kafka_poll_set_consumer(self->rk);
+    self->events = rd_kafka_queue_get_consumer(self->rk);
+    self->replies = rd_kafka_queue_new(self->rk);
+    self->records = rd_kafka_queue_new(self->rk);
+    rd_kafka_set_log_queue(self->rk, self->replies);
+    const uint64_t one = 1;
+    rd_kafka_queue_io_event_enable(self->events, self->events_fd, &one, sizeof one);
+    rd_kafka_queue_io_event_enable(self->replies, self->events_fd, &one, sizeof one);
+    rd_kafka_queue_io_event_enable(self->records, self->records_fd, &one, sizeof one);
+    /* Only a queue that goes from empty to filled rings: what came before must be looked for once. */
+    ring_eventfd(self->events_fd);
+    ring_eventfd(self->records_fd);
+    return WEFT_OK;
+}
+
+static weft_status open_descriptors(door *self, char **ret_error) {
+    self->events_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    self->records_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (self->events_fd >= 0 && self->records_fd >= 0) return WEFT_OK;
+    if (asprintf(ret_error, "kafka: eventfd: %s", strerror(errno)) < 0) return WEFT_ENOMEM;
+    return WEFT_ESYSTEM;
+}
+
+weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka, char **ret_error) {
+    char *error = NULL;
+    rd_kafka_conf_t *conf = NULL;
+    door *self = allocate(1, sizeof *self);
+    self->base.ops = &door_ops;
+    self->events_fd = self->records_fd = -1;
+    self->assigned = rd_kafka_topic_partition_list_new(0);
+    weft_status status = wf_kafka_settings_check(settings, count, &error);
+    if (status != WEFT_OK) goto fail;
+    status = open_descriptors(self, &error);
+    if (status != WEFT_OK) goto fail;
+    self->group_id = strdup(wf_kafka_setting_value(settings, count, "group.id"));
+    conf = rd_kafka_conf_new();
+    try_setting(conf, "socket.nagle.disable", "true");
+    self->backs_off = try_setting(conf, "fetch.queue.backoff.ms", FETCH_BACKOFF_MS);
+    status = apply_settings(conf, settings, count, &error);
+    if (status != WEFT_OK) goto fail;
+    status = open_client(self, conf, &error);
+    conf = NULL;
+    if (status != WEFT_OK) goto fail;
+    const char *strategy = wf_kafka_setting_value(settings, count, "partition.assignment.strategy");
+    if (strategy && strstr(strategy, "cooperative") && rd_kafka_version() < VERSION_COOPERATIVE)
+        wf_kafka_notes_log(&self->notes, LOG_LEVEL_WARNING,
+                           "cooperative rebalancing with librdkafka below 2.10 may lose partitions that commit meanwhile; "
+                           "the eager strategies (range, roundrobin) do not");
+    *ret_kafka = &self->base;
+    return WEFT_OK;
+fail:
+    if (conf) rd_kafka_conf_destroy(conf);
+    door_free(&self->base);
+    *ret_error = error;
+    return status;
+}
