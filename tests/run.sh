@@ -19,7 +19,7 @@
 # Plain programs run without arguments, and see WEFT_BUILD=test|asan|tsan to scale what they do. They count as one test each,
 # unless the last line they print is `N passed, N failed`.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 2
 . examples/setup.sh
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-tests.XXXXXX")
@@ -173,14 +173,14 @@ build() { # test|asan|tsan|fuzz
     [ -z "${built[$1]:-}" ] || { [ "${built[$1]}" = yes ]; return; }
     local packages="$WEFT_PACKAGES libcriterion-dev" targets="" options=(-DWEFT_TESTS=ON)
     case $1 in
-    asan) options+=(-DWEFT_SANITIZE=address,undefined) ;;
+    asan) options+=("-DWEFT_SANITIZE=address,undefined") ;;
     tsan) options+=(-DWEFT_SANITIZE=thread) targets="tests_sim tests_stress" ;;
     fuzz)
         packages="$WEFT_PACKAGES clang libclang-rt-14-dev"
         targets="tests_fuzz"
         # The libraries need the coverage that libFuzzer steers by; only the fuzzers themselves need its main().
         options=(-DWEFT_FUZZ=ON -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link
-            -DWEFT_SANITIZE=address,undefined)
+            "-DWEFT_SANITIZE=address,undefined")
         ;;
     esac
     built[$1]=no
