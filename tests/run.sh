@@ -1,0 +1,266 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh: set-up and tests. The last line is `N passed, N failed`; the exit status is 0 only when nothing failed.
+#
+#   bash tests/run.sh [--minimum] [tier...]
+#
+#   unit actor tidy system sim stress     without arguments: all of these; they need no JVM
+#   kafka                                 on a real broker, started here unless WEFT_KAFKA_BOOTSTRAP names one
+#   asan                                  unit actor system sim stress, built with the address and undefined sanitizers
+#   tsan                                  sim stress, built with the thread sanitizer (Criterion can't run under it)
+#   fuzz                                  every fuzzer for WEFT_FUZZ_SECONDS (20) over its corpus, with clang
+#   asan:TIER, tsan:TIER                  one tier in that build, for example asan:kafka
+#
+# WEFT_ONLY=PATTERN runs only the programs whose name matches, and then demands no minimum.
+# What can't pass: a crash, a leak, a hang, a program that runs no test or leaves processes behind, and a tier that runs fewer
+# tests than tests/minimum.txt says (--minimum rewrites its lines of the tiers that ran).
+#
+# Plain programs run without arguments, and see WEFT_BUILD=test|asan|tsan to scale what they do. They count as one test each,
+# unless the last line they print is `N passed, N failed`.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+. examples/setup.sh
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-tests.XXXXXX")
+passed=0 failed=0 broker_pid_file=""
+declare -A counts=() built=()
+
+cleanup() {
+    [ -z "$broker_pid_file" ] || tests/kafka/broker.sh stop "$broker_pid_file"
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+count() { # tier passed failed
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    counts[$1]=$((${counts[$1]:-0} + $2 + $3))
+}
+
+# One failure that is no single test of a program.
+fault() { # tier text
+    echo "FAIL $1: $2"
+    failed=$((failed + 1))
+}
+
+# Run a program in a process group of its own, with a hard limit; what it leaves behind is killed and reported.
+# Returns the program's status; 137 after the limit. Output goes to the file.
+run_bounded() { # seconds output command...
+    local limit=$1 output=$2 pid status
+    shift 2
+    set -m
+    timeout --foreground -s KILL "$limit" "$@" >"$output" 2>&1 </dev/null &
+    pid=$!
+    set +m
+    wait "$pid" 2>/dev/null
+    status=$?
+    left_behind=""
+    if [ "$status" -ne 137 ]; then
+        for _ in {1..20}; do
+            kill -0 -- "-$pid" 2>/dev/null || return "$status"
+            sleep 0.1
+        done
+        left_behind=$(ps -o args= -g "$pid" 2>/dev/null | head -3 || true)
+        left_behind=${left_behind:-unknown}
+    fi
+    kill -KILL -- "-$pid" 2>/dev/null
+    return "$status"
+}
+
+show() { tail -n "${2:-60}" "$1" | sed 's/^/    /'; }
+
+# Leaks and races are found when a process ends, too late for Criterion: every report file is a failure.
+sanitizer_reports() { # tier name
+    local report found=""
+    for report in "$scratch/report.$2".*; do
+        [ -f "$report" ] || continue
+        [ -n "$found" ] || show "$report"
+        found=yes
+    done
+    [ -z "$found" ] || fault "$1" "$2: sanitizer report"
+    rm -f "$scratch/report.$2".*
+}
+
+sanitizer_options() { # name
+    local support=$PWD/tests/support
+    export ASAN_OPTIONS="detect_leaks=1:log_path=$scratch/report.$1"
+    export LSAN_OPTIONS="suppressions=$support/lsan.supp:print_suppressions=0"
+    export UBSAN_OPTIONS="print_stacktrace=1"
+    export TSAN_OPTIONS="suppressions=$support/tsan.supp:history_size=7:second_deadlock_stack=1:log_path=$scratch/report.$1"
+}
+
+run_criterion() { # tier program
+    local tier=$1 program=$2 name status ok bad
+    name=$(basename "$program")
+    local json=$scratch/$name.json output=$scratch/$name.out
+    rm -f "$json"
+    sanitizer_options "$name"
+    run_bounded 300 "$output" "$program" -j2 --timeout 60 "--json=$json"
+    status=$?
+    # The first of each in the file are the program's totals; crashed tests are among the failed ones.
+    ok=$(sed -n 's/^  "passed": \([0-9]*\),$/\1/p' "$json" 2>/dev/null | head -1)
+    bad=$(sed -n 's/^  "failed": \([0-9]*\),$/\1/p' "$json" 2>/dev/null | head -1)
+    count "$tier" "${ok:-0}" "${bad:-0}"
+    if [ "$status" -eq 137 ]; then
+        fault "$tier" "$name: did not end in time"
+    elif [ -z "$ok" ] || [ -z "$bad" ]; then
+        fault "$tier" "$name: ended with status $status and without a result"
+    elif [ $((ok + bad)) -eq 0 ]; then
+        fault "$tier" "$name: ran no test"
+    elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        fault "$tier" "$name: status $status"
+    elif [ "$bad" -gt 0 ]; then
+        echo "FAIL $tier: $name: $bad of $((ok + bad))"
+    fi
+    if [ "$status" -ne 0 ]; then show "$output"; fi
+    [ -z "$left_behind" ] || fault "$tier" "$name: left processes behind: $left_behind"
+    sanitizer_reports "$tier" "$name"
+}
+
+run_plain() { # tier program
+    local tier=$1 program=$2 name status ok=0 bad=0
+    name=$(basename "$program")
+    local output=$scratch/$name.out
+    sanitizer_options "$name"
+    run_bounded 400 "$output" "$program"
+    status=$?
+    if [[ $(tail -n 1 "$output") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        ok=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
+    elif [ "$status" -eq 0 ]; then
+        ok=1
+    else
+        bad=1
+    fi
+    count "$tier" "$ok" "$bad"
+    if [ "$status" -eq 137 ]; then
+        fault "$tier" "$name: killed, or did not end in time"
+    elif [ $((ok + bad)) -eq 0 ]; then
+        fault "$tier" "$name: ran no test"
+    elif [ "$bad" -gt 0 ]; then
+        echo "FAIL $tier: $name: $bad of $((ok + bad)), status $status"
+    elif [ "$status" -ne 0 ]; then
+        fault "$tier" "$name: status $status"
+    fi
+    if [ "$status" -ne 0 ] || [ "$bad" -gt 0 ]; then show "$output"; fi
+    [ -z "$left_behind" ] || fault "$tier" "$name: left processes behind: $left_behind"
+    sanitizer_reports "$tier" "$name"
+}
+
+run_fuzzer() { # tier program
+    local tier=$1 program=$2 name seconds=${WEFT_FUZZ_SECONDS:-20}
+    name=$(basename "$program")
+    local corpus=$scratch/corpus.$name kept=$PWD/build-fuzz/found
+    mkdir -p "$corpus" "$kept"
+    # A copy: what libFuzzer adds does not belong into the tree.
+    [ ! -d "tests/fuzz/corpus/${name#fuzz_}" ] || cp -r "tests/fuzz/corpus/${name#fuzz_}/." "$corpus/"
+    unset ASAN_OPTIONS LSAN_OPTIONS
+    if run_bounded $((seconds + 60)) "$scratch/$name.out" "$program" -max_total_time="$seconds" -timeout=10 \
+        -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$kept/$name." "$corpus"; then
+        count "$tier" 1 0
+        sed -n "s/^stat::number_of_executed_units: */$name: runs: /p" "$scratch/$name.out"
+    else
+        count "$tier" 0 1
+        echo "FAIL $tier: $name; the input is in ${kept#"$PWD"/}/"
+        show "$scratch/$name.out" 80
+    fi
+}
+
+# The folder of a build, built once. A tier that does not build is one failure.
+build() { # test|asan|tsan|fuzz
+    [ -z "${built[$1]:-}" ] || { [ "${built[$1]}" = yes ]; return; }
+    local packages="$WEFT_PACKAGES libcriterion-dev" targets="" options=(-DWEFT_TESTS=ON)
+    case $1 in
+    asan) options+=("-DWEFT_SANITIZE=address,undefined") ;;
+    tsan) options+=(-DWEFT_SANITIZE=thread) targets="tests_sim tests_stress" ;;
+    fuzz)
+        packages="$WEFT_PACKAGES clang libclang-rt-14-dev"
+        targets="tests_fuzz"
+        # The libraries need the coverage that libFuzzer steers by; only the fuzzers themselves need its main().
+        options=(-DWEFT_FUZZ=ON -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link
+            "-DWEFT_SANITIZE=address,undefined")
+        ;;
+    esac
+    built[$1]=no
+    echo "== building build-$1" >&2
+    # shellcheck disable=SC2086
+    install_missing $packages || { fault "$1" "set-up"; return 1; }
+    configure_and_build "build-$1" "$targets" -DCMAKE_BUILD_TYPE=Release "${options[@]}" ||
+        { fault "$1" "build-$1 does not build"; return 1; }
+    built[$1]=yes
+}
+
+start_broker() {
+    local answer
+    [ -z "${WEFT_KAFKA_BOOTSTRAP:-}" ] || return 0
+    install_missing default-jre-headless maven kcat || return 1
+    answer=$(tests/kafka/broker.sh start --sasl) || return 1
+    broker_pid_file=$(sed -n 's/^pid_file=//p' <<<"$answer")
+    export WEFT_KAFKA_BOOTSTRAP WEFT_KAFKA_SASL_BOOTSTRAP
+    WEFT_KAFKA_BOOTSTRAP=$(sed -n 's/^bootstrap=//p' <<<"$answer")
+    WEFT_KAFKA_SASL_BOOTSTRAP=$(sed -n 's/^sasl_bootstrap=//p' <<<"$answer")
+}
+
+run_tier() { # [build:]tier
+    local label=$1 tier=${1#*:} kind=test runner=run_criterion program started=$SECONDS
+    [ "$label" = "$tier" ] || kind=${label%%:*}
+    [ "$tier" != fuzz ] || kind=fuzz
+    case $tier in
+    sim | stress) runner=run_plain ;;
+    fuzz) runner=run_fuzzer ;;
+    esac
+    build "$kind" || return
+    if [ "$tier" = kafka ]; then start_broker || { fault "$label" "no broker"; return; }; fi
+    echo "== $label" >&2
+    export WEFT_BUILD=$kind
+    local before_passed=$passed before_failed=$failed
+    # From the sources, not from what an older build left: a test that is gone must not run.
+    for program in tests/"$tier"/test_*.c tests/"$tier/$tier"_*.c tests/"$tier/$tier".c; do
+        [ -f "$program" ] || continue
+        program=$(basename "$program" .c)
+        # shellcheck disable=SC2053
+        [[ $program == ${WEFT_ONLY:-*} ]] || continue
+        "$runner" "$label" "$PWD/build-$kind/tests/$tier/$program"
+    done
+    check_minimum "$label" "$tier"
+    echo "$label: $((passed - before_passed)) passed, $((failed - before_failed)) failed, $((SECONDS - started)) s"
+}
+
+check_minimum() { # label tier
+    local minimum
+    [ -z "${WEFT_ONLY:-}" ] || return 0
+    minimum=$(awk -v tier="$2" '$1 == tier { print $2 }' tests/minimum.txt)
+    [ "${counts[$1]:-0}" -ge "${minimum:-1}" ] || fault "$1" "ran ${counts[$1]:-0} tests, expected at least ${minimum:-1}"
+}
+
+write_minimum() {
+    local tier
+    for tier in "${!counts[@]}"; do
+        [ "$tier" = "${tier#*:}" ] || continue
+        sed -i "s/^$tier .*/$tier ${counts[$tier]}/" tests/minimum.txt
+    done
+}
+
+expand() {
+    local tier
+    for tier in "$@"; do
+        case $tier in
+        asan) echo asan:unit asan:actor asan:system asan:sim asan:stress ;;
+        tsan) echo tsan:sim tsan:stress ;;
+        unit | actor | tidy | system | sim | stress | kafka | fuzz) echo "$tier" ;;
+        asan:?* | tsan:sim | tsan:stress) echo "$tier" ;;
+        *) echo "run.sh: no such tier: $tier" >&2; return 1 ;;
+        esac
+    done
+}
+
+minimum=""
+[ "${1:-}" = --minimum ] && { minimum=yes; shift; }
+[ $# -gt 0 ] || set -- unit actor tidy system sim stress
+tiers=$(expand "$@") || exit 2
+for tier in $tiers; do run_tier "$tier"; done
+[ -z "$minimum" ] || write_minimum
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
