@@ -55,6 +55,11 @@ uint32_t wf_poller_slot_of(wf_poller_state *self, const char *name, int32_t part
     return topic->slots[partition] - 1;
 }
 
+wf_poller_slot *wf_poller_slot_at(wf_poller_state *self, const char *topic, int32_t partition) {
+    uint32_t index = wf_poller_slot_of(self, topic, partition); /* it may move the table */
+    return &self->slots[index];
+}
+
 uint32_t wf_poller_slot_of_record(wf_poller_state *self, const wf_kafka_record *record) {
     if (record->topic_id == self->last_topic_id && record->partition == self->last_partition) return self->last_slot;
     wf_poller_topic *topic = NULL;
@@ -81,7 +86,7 @@ static void rebalance_open(wf_poller_state *self, wf_rebalance *rebalance, const
     rebalance->incremental = incremental;
     rebalance->open = true;
     for (size_t i = 0; i < count; i++) {
-        const wf_poller_slot *slot = &self->slots[wf_poller_slot_of(self, partitions[i].topic, partitions[i].partition)];
+        const wf_poller_slot *slot = wf_poller_slot_at(self, partitions[i].topic, partitions[i].partition);
         rebalance->partitions[i] = (wf_kafka_partition){.topic = slot->topic, .partition = slot->partition};
     }
 }
@@ -92,7 +97,7 @@ static void rebalance_close(wf_rebalance *rebalance) {
 }
 
 static wf_poller_slot *slot_in(wf_poller_state *self, const wf_rebalance *rebalance, size_t i) {
-    return &self->slots[wf_poller_slot_of(self, rebalance->partitions[i].topic, rebalance->partitions[i].partition)];
+    return wf_poller_slot_at(self, rebalance->partitions[i].topic, rebalance->partitions[i].partition);
 }
 
 /* --- assignment */
@@ -150,7 +155,7 @@ static void on_committed_offsets(void *context, wf_kafka_error error, const char
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        wf_poller_slot *slot = &self->slots[wf_poller_slot_of(self, partitions[i].topic, partitions[i].partition)];
+        wf_poller_slot *slot = wf_poller_slot_at(self, partitions[i].topic, partitions[i].partition);
         if (slot->phase == WF_SLOT_ASKING) restore(self, slot, &partitions[i]);
     }
 }

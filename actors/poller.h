@@ -132,6 +132,8 @@ enum { WF_POLLER_TIMER_SERVE = 0, WF_POLLER_TIMER_WORK = 1, WF_POLLER_TIMER_IDLE
 
 /* The slot of a topic-partition, made on first sight. */
 uint32_t wf_poller_slot_of(wf_poller_state *self, const char *topic, int32_t partition);
+/* Valid until the next new slot. */
+wf_poller_slot *wf_poller_slot_at(wf_poller_state *self, const char *topic, int32_t partition);
 /* The same for a record, by the door's topic id first; UINT32_MAX: never assigned. */
 uint32_t wf_poller_slot_of_record(wf_poller_state *self, const wf_kafka_record *record);
 

@@ -145,7 +145,7 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
     self->commit_in_flight = false;
     wf_kafka_error worst = error;
     for (size_t i = 0; i < count; i++) {
-        wf_poller_slot *slot = &self->slots[wf_poller_slot_of(self, partitions[i].topic, partitions[i].partition)];
+        wf_poller_slot *slot = wf_poller_slot_at(self, partitions[i].topic, partitions[i].partition);
         if (!slot->in_flight) continue; /* its epoch ended meanwhile */
         wf_kafka_error each = partitions[i].error ? (wf_kafka_error)partitions[i].error : error;
         if (each != WF_KAFKA_OK) worst = each;

@@ -22,6 +22,7 @@ static const uint64_t idle_wake_gap_ns = 20000000; /* and then not more often th
 
 static void flush_batch(wf_poller_state *self, weft_env *env) {
     if (self->batch.count == 0) return;
+    self->metrics.fetched += self->batch.count;
     weft_env_send(env, self->options.manager, WF_MSG_RECORDS, &self->batch, sizeof self->batch);
     self->batch = (wf_chain){0};
 }
@@ -203,7 +204,6 @@ bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
     self->env = env;
     size_t count = self->options.kafka->ops->consume(self->options.kafka, max, &sink, self);
     self->env = NULL;
-    self->metrics.fetched += self->batch.count;
     flush_batch(self, env);
     if (count == 0) {
         begin_idle(self, env);

@@ -48,14 +48,15 @@ void wf_work_go_home(wf_work_manager_state *self, wf_record *record) {
 }
 
 static void tell_exporter(wf_work_manager_state *self, weft_env *env, const wf_record *record, bool success) {
-    wf_completion *completion = wf_work_append(&self->completions, sizeof *completion);
+    weft_event_completion *completion = wf_work_append(&self->completions, sizeof *completion);
     uint64_t dispatch_ns = record->dispatch_ns ? record->dispatch_ns : weft_env_now_ns(env);
-    *completion = (wf_completion){.slot = record->slot,
-                                  .attempts = record->attempt,
-                                  .offset = record->offset,
-                                  .latency_ns = weft_env_now_ns(env) - dispatch_ns,
-                                  .wait_ns = dispatch_ns - record->received_ns,
-                                  .success = success};
+    *completion = (weft_event_completion){.topic = record->topic,
+                                          .partition = record->partition,
+                                          .attempts = record->attempt,
+                                          .offset = record->offset,
+                                          .latency_ns = weft_env_now_ns(env) - dispatch_ns,
+                                          .wait_ns = dispatch_ns - record->received_ns,
+                                          .success = success};
 }
 
 void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success) {

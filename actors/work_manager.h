@@ -18,14 +18,12 @@
 #ifndef WF_WORK_MANAGER_H
 #define WF_WORK_MANAGER_H
 
+#include "config.h"
 #include "lanes.h"
 #include "messages.h"
 #include "offset_run.h"
 #include "weft/actor.h"
 #include "workers.h"
-
-typedef enum wf_failure_policy { WF_FAILURE_STOP = 0, WF_FAILURE_SKIP } wf_failure_policy;
-typedef enum wf_stuck_policy { WF_STUCK_STOP = 0, WF_STUCK_ABANDON } wf_stuck_policy;
 
 struct wf_pending;
 
@@ -36,8 +34,8 @@ typedef struct wf_work_manager_options {
     weft_actor_id exporter;
     struct wf_pending *pending; /* to end tokens; NULL: no deferring */
     wf_ordering ordering;
-    wf_failure_policy failure_policy;
-    wf_stuck_policy stuck_policy;
+    int failure_policy;         /* WF_FAILURE_STOP, ... of config.h */
+    int stuck_policy;           /* WF_STUCK_STOP, ... */
     bool null_key_serial;
     bool batch;                 /* the handler takes batches: one record per lane and slice */
     uint32_t virtual_partitions;
@@ -108,7 +106,7 @@ typedef struct wf_work_manager_state {
     wf_record *fenced;         /* out, of an epoch that is over; linked by slot_next/slot_prev */
     wf_work_outbox fetched;    /* wf_fetched */
     wf_work_outbox completed;  /* wf_completed */
-    wf_work_outbox completions; /* wf_completion */
+    wf_work_outbox completions; /* weft_event_completion */
     wf_work_outbox early;      /* wf_unparked that came before their DONE */
     wf_chain home;             /* finished blocks */
     uint64_t credit_bytes;

@@ -155,15 +155,6 @@ typedef struct wf_pause {
     bool pause;
 } wf_pause;
 
-typedef struct wf_completion {
-    uint32_t slot;
-    uint32_t attempts;
-    int64_t offset;
-    uint64_t latency_ns;
-    uint64_t wait_ns;
-    bool success;
-} wf_completion;
-
 typedef struct wf_ask {
     uint64_t ticket; /* echoed in the answer */
 } wf_ask;
@@ -187,12 +178,11 @@ typedef struct wf_gauges_end {
 
 typedef struct wf_report {
     uint64_t ticket;
-    weft_system_metrics *system; /* malloc'ed: the metrics, and `count` partitions behind them */
-    weft_partition_metrics *partitions;
-    uint64_t count;
+    struct weft_metrics *metrics; /* malloc'ed in one piece */
 } wf_report;
 
 typedef struct wf_subscribe {
+    uint32_t actor;
     uint32_t credit; /* events on their way at most */
     bool completions;
     bool snapshots;

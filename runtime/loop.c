@@ -64,7 +64,7 @@ static void env_fail(weft_env *env, weft_status status, const char *text) {
 }
 
 static void env_log(weft_env *env, weft_log_level level, const char *text) {
-    wf_log_write(level, hosted(env)->actor.class->name, text);
+    wf_log(level, hosted(env)->actor.class->name, "%s", text);
 }
 
 static const wf_env_ops loop_env = {

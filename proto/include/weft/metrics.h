@@ -57,6 +57,13 @@ typedef struct weft_system_metrics {
     bool is_paused;            /* back-pressure: nothing is read because the credit is used up */
 } weft_system_metrics;
 
+/* All gauges at one time; one malloc'ed piece, topic names included: free() it. */
+typedef struct weft_metrics {
+    weft_system_metrics system;
+    size_t partition_count;
+    weft_partition_metrics *partitions; /* assigned ones, by topic and partition as they were first seen */
+} weft_metrics;
+
 /* weft_message bodies of a subscribed actor (weft_consumer_subscribe). */
 typedef struct weft_event_completion {
     const char *topic;

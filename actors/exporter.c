@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder), COMPLETIONS (work manager),
+ * EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT, SUBSCRIBE (work manager), EVENT_COMPLETIONS, EVENT_SNAPSHOT.
+ *
+ * Invariants:
+ * 1. One collection at a time: four GAUGES_ASK out, complete when four GAUGES_END came back.
+ * 2. A partition is in a report when the work manager named it in this collection; what the others said of it is added.
+ * 3. A subscriber has at most its credit of events on their way; what finds none is dropped and counted, never queued.
+ */
+#include "exporter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "messages.h"
+
+enum { TIMER_TICK = 0, SUBSCRIBERS_MAX = 16, ASKS_MAX = 16 };
+
+typedef struct subscriber {
+    weft_actor_id actor;
+    uint32_t credit;
+    uint64_t dropped;
+    bool completions;
+    bool snapshots;
+} subscriber;
+
+typedef struct exported {
+    weft_partition_metrics metrics;
+    uint64_t blocking_since_ns;
+    bool seen[WF_GAUGES_OWNERS]; /* in this collection */
+} exported;
+
+typedef struct exporter {
+    wf_exporter_options options;
+    subscriber subscribers[SUBSCRIBERS_MAX];
+    uint32_t subscriber_count;
+    exported *partitions; /* by slot */
+    uint32_t partition_count;
+    weft_system_metrics system;
+    unsigned answers;      /* GAUGES_END of this collection */
+    bool collecting;
+    bool snapshot_due;
+    uint64_t asked[ASKS_MAX];     /* tickets that this collection answers */
+    uint32_t asked_count;
+    uint64_t waiting[ASKS_MAX];   /* tickets for the next one */
+    uint32_t waiting_count;
+} exporter;
+
+/* --- collecting */
+
+static void collect(exporter *self, weft_env *env) {
+    if (self->collecting || (self->waiting_count == 0 && !self->snapshot_due)) return;
+    self->collecting = true;
+    self->answers = 0;
+    self->system = (weft_system_metrics){.as_of_ns = weft_env_now_ns(env)};
+    memcpy(self->asked, self->waiting, self->waiting_count * sizeof self->waiting[0]);
+    self->asked_count = self->waiting_count;
+    self->waiting_count = 0;
+    for (uint32_t i = 0; i < self->partition_count; i++) memset(self->partitions[i].seen, 0, sizeof self->partitions[i].seen);
+    const weft_actor_id owners[] = {self->options.poller, self->options.manager, self->options.tracker, self->options.encoder};
+    wf_ask ask = {0};
+    for (size_t i = 0; i < WF_GAUGES_OWNERS; i++) weft_env_send(env, owners[i], WF_MSG_GAUGES_ASK, &ask, sizeof ask);
+}
+
+static void on_ask(void *state, weft_env *env, const weft_message *message) {
+    exporter *self = state;
+    WF_CHECK(self->waiting_count < ASKS_MAX); /* the program waits for each answer */
+    self->waiting[self->waiting_count++] = ((const wf_ask *)message->body)->ticket;
+    collect(self, env);
+}
+
+static exported *partition_of(exporter *self, uint32_t slot) {
+    if (slot >= self->partition_count) {
+        uint32_t count = slot + 1 < 16 ? 16 : 2 * (slot + 1);
+        self->partitions = realloc(self->partitions, count * sizeof *self->partitions);
+        WF_CHECK(self->partitions != NULL);
+        memset(self->partitions + self->partition_count, 0, (count - self->partition_count) * sizeof *self->partitions);
+        self->partition_count = count;
+    }
+    return &self->partitions[slot];
+}
+
+static void merge_manager(exported *partition, const wf_gauges *gauges) {
+    weft_partition_metrics kept = partition->metrics;
+    partition->metrics = gauges->metrics;
+    partition->metrics.log_end = kept.log_end;
+    partition->metrics.frontier = kept.frontier;
+    partition->metrics.committed = kept.committed;
+    partition->metrics.gap_count = kept.gap_count;
+    partition->metrics.metadata_bytes = kept.metadata_bytes;
+    partition->blocking_since_ns = gauges->blocking_since_ns;
+}
+
+static void on_gauges(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    exporter *self = state;
+    const wf_gauges *gauges = message->body;
+    for (size_t i = 0; i < message->body_bytes / sizeof *gauges; i++) {
+        exported *partition = partition_of(self, gauges[i].slot);
+        const weft_partition_metrics *from = &gauges[i].metrics;
+        WF_CHECK(gauges[i].owner < WF_GAUGES_OWNERS);
+        partition->seen[gauges[i].owner] = true;
+        if (gauges[i].owner == WF_GAUGES_MANAGER) {
+            merge_manager(partition, &gauges[i]);
+        } else if (gauges[i].owner == WF_GAUGES_POLLER) {
+            partition->metrics.log_end = from->log_end;
+        } else {
+            partition->metrics.frontier = from->frontier;
+            partition->metrics.committed = from->committed;
+            partition->metrics.gap_count = from->gap_count;
+            partition->metrics.metadata_bytes = from->metadata_bytes;
+        }
+    }
+}
+
+static void merge_system(weft_system_metrics *to, const weft_system_metrics *from, uint32_t owner) {
+    if (owner == WF_GAUGES_POLLER) {
+        to->held_bytes = from->held_bytes;
+        to->fetched = from->fetched;
+        to->commits = from->commits;
+        to->commit_failures = from->commit_failures;
+        to->assignments = from->assignments;
+        to->wakes = from->wakes;
+        to->idle_ns = from->idle_ns;
+        to->is_paused = from->is_paused;
+    } else if (owner == WF_GAUGES_MANAGER) {
+        to->total_queued = from->total_queued;
+        to->total_in_flight = from->total_in_flight;
+        to->total_pending = from->total_pending;
+        to->workers = from->workers;
+        to->workers_busy = from->workers_busy;
+    }
+    to->metadata_refused += from->metadata_refused;
+    to->metadata_dropped += from->metadata_dropped;
+}
+
+/* Derived gauges: made when the report is made, so that ages are of now. */
+static void finish_partition(weft_partition_metrics *metrics, const exported *partition, uint64_t now_ns) {
+    *metrics = partition->metrics;
+    if (!partition->seen[WF_GAUGES_POLLER]) metrics->log_end = -1;
+    if (!partition->seen[WF_GAUGES_TRACKER]) metrics->frontier = -1;
+    bool known = metrics->log_end >= 0 && metrics->frontier >= 0;
+    metrics->true_lag = known && metrics->log_end > metrics->frontier ? metrics->log_end - metrics->frontier : 0;
+    uint64_t since_ns = partition->blocking_since_ns;
+    metrics->blocking_duration_seconds = since_ns && now_ns > since_ns ? (double)(now_ns - since_ns) / 1e9 : 0;
+}
+
+static weft_metrics *make_report(const exporter *self, weft_env *env) {
+    size_t count = 0, name_bytes = 0;
+    for (uint32_t i = 0; i < self->partition_count; i++) {
+        if (!self->partitions[i].seen[WF_GAUGES_MANAGER]) continue;
+        count++;
+        name_bytes += strlen(self->partitions[i].metrics.topic) + 1;
+    }
+    weft_metrics *report = calloc(1, sizeof *report + count * sizeof *report->partitions + name_bytes);
+    WF_CHECK(report != NULL);
+    report->system = self->system;
+    report->partitions = (weft_partition_metrics *)(report + 1);
+    char *names = (char *)(report->partitions + count);
+    for (uint32_t i = 0; i < self->partition_count; i++) {
+        if (!self->partitions[i].seen[WF_GAUGES_MANAGER]) continue;
+        weft_partition_metrics *metrics = &report->partitions[report->partition_count++];
+        finish_partition(metrics, &self->partitions[i], weft_env_now_ns(env));
+        size_t bytes = strlen(metrics->topic) + 1;
+        memcpy(names, metrics->topic, bytes);
+        metrics->topic = names;
+        names += bytes;
+    }
+    return report;
+}
+
+/* --- handing out */
+
+static void send_event(weft_env *env, subscriber *to, uint32_t type, const void *body, size_t bytes, uint32_t events) {
+    if (to->credit < events) {
+        to->dropped += events;
+        return;
+    }
+    to->credit -= events;
+    weft_env_send(env, to->actor, type, body, bytes);
+}
+
+static void send_snapshots(exporter *self, weft_env *env) {
+    for (uint32_t i = 0; i < self->subscriber_count; i++) {
+        subscriber *to = &self->subscribers[i];
+        if (!to->snapshots) continue;
+        weft_event_snapshot event = {.system = self->system, .dropped = to->dropped};
+        send_event(env, to, WF_MSG_EVENT_SNAPSHOT, &event, sizeof event, 1);
+    }
+}
+
+static void on_gauges_end(void *state, weft_env *env, const weft_message *message) {
+    exporter *self = state;
+    const wf_gauges_end *end = message->body;
+    merge_system(&self->system, &end->metrics, end->owner);
+    if (++self->answers < WF_GAUGES_OWNERS) return;
+    self->collecting = false;
+    for (uint32_t i = 0; i < self->asked_count; i++) {
+        wf_report report = {.ticket = self->asked[i], .metrics = make_report(self, env)};
+        weft_env_send(env, 1, WF_MSG_REPORT, &report, sizeof report);
+    }
+    self->asked_count = 0;
+    if (self->snapshot_due) send_snapshots(self, env);
+    self->snapshot_due = false;
+    collect(self, env);
+}
+
+static void on_completions(void *state, weft_env *env, const weft_message *message) {
+    exporter *self = state;
+    uint32_t events = (uint32_t)(message->body_bytes / sizeof(weft_event_completion));
+    for (uint32_t i = 0; i < self->subscriber_count; i++)
+        if (self->subscribers[i].completions)
+            send_event(env, &self->subscribers[i], WF_MSG_EVENT_COMPLETIONS, message->body, message->body_bytes, events);
+}
+
+static void on_event_credit(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    exporter *self = state;
+    for (uint32_t i = 0; i < self->subscriber_count; i++)
+        if (self->subscribers[i].actor == message->from) self->subscribers[i].credit += ((const weft_event_credit *)message->body)->events;
+}
+
+static void on_subscribe(void *state, weft_env *env, const weft_message *message) {
+    exporter *self = state;
+    const wf_subscribe *subscribe = message->body;
+    WF_CHECK(self->subscriber_count < SUBSCRIBERS_MAX);
+    self->subscribers[self->subscriber_count++] = (subscriber){
+        .actor = subscribe->actor, .credit = subscribe->credit, .completions = subscribe->completions, .snapshots = subscribe->snapshots};
+    if (subscribe->completions) weft_env_send(env, self->options.manager, WF_MSG_SUBSCRIBE, subscribe, sizeof *subscribe);
+    /* Ticks only when somebody looks. */
+    if (subscribe->snapshots) weft_env_arm(env, TIMER_TICK, weft_env_now_ns(env) + self->options.tick_ns);
+}
+
+static void on_timer(void *state, weft_env *env, unsigned timer) {
+    (void)timer;
+    exporter *self = state;
+    self->snapshot_due = true;
+    collect(self, env);
+    weft_env_arm(env, TIMER_TICK, weft_env_now_ns(env) + self->options.tick_ns);
+}
+
+static weft_status init(void *state, weft_env *env, const void *argument) {
+    (void)env;
+    ((exporter *)state)->options = *(const wf_exporter_options *)argument;
+    return WEFT_OK;
+}
+
+static void deinit(void *state, weft_env *env) {
+    (void)env;
+    free(((exporter *)state)->partitions);
+}
+
+const weft_actor_class wf_exporter = {
+    .name = "exporter",
+    .state_bytes = sizeof(exporter),
+    .init = init,
+    .on =
+        {
+            [WF_MSG_ASK] = on_ask,
+            [WF_MSG_SUBSCRIBE] = on_subscribe,
+            [WF_MSG_GAUGES] = on_gauges,
+            [WF_MSG_GAUGES_END] = on_gauges_end,
+            [WF_MSG_COMPLETIONS] = on_completions,
+            [WF_MSG_EVENT_CREDIT] = on_event_credit,
+        },
+    .on_timer = on_timer,
+    .deinit = deinit,
+};
