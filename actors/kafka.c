@@ -27,6 +27,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "check.h"
+#include "kafka_error.h"
 #include "kafka_note.h"
 #include "kafka_setting.h"
 #include "kafka_topic.h"
@@ -38,9 +39,6 @@ enum {
     VERSION_METADATA_BINARY = 0x02060100, /* 2.6.1: metadata with a NUL byte no longer continues in foreign memory */
     VERSION_COOPERATIVE = 0x020a0000,     /* 2.10.0: commits during a cooperative rebalance no longer lose partitions */
     LOG_LEVEL_WARNING = 4, /* of syslog, as librdkafka counts */
-    /* Codes of the new group protocol, absent from the header of 2.0.2. */
-    ERR_FENCED_MEMBER_EPOCH = 110,
-    ERR_STALE_MEMBER_EPOCH = 113,
 };
 
 /* How long a fetcher with a full queue waits before it looks again: short against the second it waits by default. */
@@ -55,7 +53,6 @@ typedef struct door {
     int events_fd;
     int records_fd;
     char *group_id;
-    rd_kafka_topic_partition_list_t *assigned;
     wf_kafka_notes notes;
     wf_kafka_topics topics;
     bool unanswered;   /* librdkafka waits for assign() or unassign() */
@@ -95,37 +92,21 @@ static void ring_eventfd(int fd) {
 
 /* --- errors */
 
-static wf_kafka_error classify(int err) {
-    switch (err) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR:
-        return WF_KAFKA_OK;
-    case RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE:
-    case RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE:
-        return WF_KAFKA_TOO_LARGE;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
-    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
-    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
-    case RD_KAFKA_RESP_ERR__FENCED:
-    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
-    case RD_KAFKA_RESP_ERR__DESTROY: /* the consumer is closed */
-    case ERR_FENCED_MEMBER_EPOCH:
-    case ERR_STALE_MEMBER_EPOCH:
-        return WF_KAFKA_FENCED;
-    case RD_KAFKA_RESP_ERR__FATAL:
-        return WF_KAFKA_FATAL;
-    default:
-        return WF_KAFKA_RETRY;
-    }
+/* "NAME: reason", empty for 0. */
+static const char *describe(int code, const char *reason, char *text, size_t bytes) {
+    rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)code;
+    if (code == 0) text[0] = '\0';
+    if (code != 0) snprintf(text, bytes, "%s: %s", rd_kafka_err2name(err), reason ? reason : rd_kafka_err2str(err));
+    return text;
 }
 
 /* Only a fatal error ends the consumer; a lost membership comes as a revocation or as the result of a commit. */
 static void note_error(door *self, rd_kafka_resp_err_t err, const char *text, const char *topic, int32_t partition) {
     char full[1024];
-    char reason[768] = "";
+    char reason[768];
     bool fatal = err == RD_KAFKA_RESP_ERR__FATAL;
-    rd_kafka_resp_err_t code = fatal ? rd_kafka_fatal_error(self->rk, reason, sizeof reason) : err;
-    if (!fatal || !code) snprintf(reason, sizeof reason, "%s", text ? text : rd_kafka_err2str(err));
-    snprintf(full, sizeof full, "%s: %s", rd_kafka_err2name(code ? code : err), reason);
+    rd_kafka_resp_err_t cause = fatal ? rd_kafka_fatal_error(self->rk, reason, sizeof reason) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    describe(cause ? (int)cause : (int)err, cause ? reason : text, full, sizeof full);
     wf_kafka_notes_error(&self->notes, fatal ? WF_KAFKA_FATAL : WF_KAFKA_RETRY, full, topic, partition);
     ring_eventfd(self->events_fd);
 }
@@ -247,55 +228,35 @@ static void on_message(rd_kafka_message_t *message, void *opaque) {
 
 /* --- serve */
 
-/* The error of the call belongs to partitions that have none of their own, unless it was copied from one that has. */
 static void tell_commit_result(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
-    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
     size_t count = 0;
+    int code = 0;
     wf_kafka_partition *view = view_of(rd_kafka_event_topic_partition_list(event), &count);
-    bool of_a_partition = false;
-    for (size_t i = 0; i < count; i++) of_a_partition = of_a_partition || (err && view[i].error == (int)err);
-    wf_kafka_error worst = of_a_partition ? WF_KAFKA_OK : classify(err);
-    rd_kafka_resp_err_t shown = err;
-    for (size_t i = 0; i < count; i++) {
-        int own = view[i].error ? view[i].error : of_a_partition ? 0 : (int)err;
-        view[i].error = (int)classify(own);
-        if (view[i].error > (int)worst) {
-            worst = (wf_kafka_error)view[i].error;
-            shown = (rd_kafka_resp_err_t)own;
-        }
-    }
-    char text[512] = "";
-    if (worst != WF_KAFKA_OK)
-        snprintf(text, sizeof text, "%s: %s", rd_kafka_err2name(shown), rd_kafka_err2str(shown));
-    sink->on_commit_result(context, worst, text, view, count);
+    wf_kafka_error worst = wf_kafka_commit_errors((int)rd_kafka_event_error(event), view, count, &code);
+    char text[512];
+    sink->on_commit_result(context, worst, describe(code, NULL, text, sizeof text), view, count);
     free(view);
 }
 
 static void tell_committed_offsets(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
-    const rd_kafka_topic_partition_list_t *list = NULL;
-    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-    const char *reason = rd_kafka_event_error_string(event);
     const rd_kafka_ListConsumerGroupOffsets_result_t *result = rd_kafka_event_ListConsumerGroupOffsets_result(event);
-    if (!err && result) {
-        size_t group_count = 0;
-        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(result, &group_count);
-        if (group_count > 0) {
-            const rd_kafka_error_t *error = rd_kafka_group_result_error(groups[0]);
-            if (error) {
-                err = rd_kafka_error_code(error);
-                reason = rd_kafka_error_string(error);
-            }
-            list = rd_kafka_group_result_partitions(groups[0]);
-        }
+    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+    char text[512];
+    describe((int)err, rd_kafka_event_error_string(event), text, sizeof text);
+    size_t groups = 0;
+    const rd_kafka_group_result_t **group = rd_kafka_ListConsumerGroupOffsets_result_groups(result, &groups);
+    const rd_kafka_error_t *error = groups > 0 ? rd_kafka_group_result_error(group[0]) : NULL;
+    if (!err && error) {
+        err = rd_kafka_error_code(error);
+        describe((int)err, rd_kafka_error_string(error), text, sizeof text);
     }
+    const rd_kafka_topic_partition_list_t *list = groups > 0 ? rd_kafka_group_result_partitions(group[0]) : NULL;
     for (int i = 0; list && !err && i < list->cnt; i++) {
         err = list->elems[i].err;
-        if (err) reason = rd_kafka_err2str(err);
+        describe((int)err, NULL, text, sizeof text);
     }
     size_t count = 0;
     wf_kafka_partition *view = view_of(err ? NULL : list, &count);
-    char text[512] = "";
-    if (err) snprintf(text, sizeof text, "%s: %s", rd_kafka_err2name(err), reason ? reason : "");
     sink->on_committed_offsets(context, err ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, count);
     free(view);
 }
@@ -406,9 +367,12 @@ static int64_t door_log_end(wf_kafka *kafka, const char *topic, int32_t partitio
  * leader wakes its thread. The call sends one per leader and returns at once: the time-out of 0 drops the answers. */
 static void door_wake(wf_kafka *kafka) {
     door *self = door_of(kafka);
-    if (self->backs_off || self->closing || self->assigned->cnt == 0) return;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_copy(self->assigned);
-    for (int i = 0; i < list->cnt; i++) list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    if (self->backs_off || self->closing) return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (const wf_kafka_topic *topic = self->topics.first; topic; topic = topic->next)
+        for (size_t i = 0; i < topic->place_count; i++)
+            if (topic->places[i].assigned)
+                rd_kafka_topic_partition_list_add(list, topic->name, (int32_t)i)->offset = RD_KAFKA_OFFSET_END;
     rd_kafka_offsets_for_times(self->rk, list, 0);
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -456,79 +420,67 @@ static void forward_to_records(door *self, const rd_kafka_topic_partition_list_t
     }
 }
 
+/* Takes `list` over. Eager: what is unassigned is everything. */
+static weft_status change_assignment(door *self, rd_kafka_topic_partition_list_t *list, bool add, bool incremental) {
+    rd_kafka_error_t *error = NULL;
+    if (incremental) {
+        error = add ? rd_kafka_incremental_assign(self->rk, list) : rd_kafka_incremental_unassign(self->rk, list);
+    } else {
+        rd_kafka_resp_err_t err = rd_kafka_assign(self->rk, add ? list : NULL);
+        if (err) error = rd_kafka_error_new(err, "%s", rd_kafka_err2str(err));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    self->unanswered = false;
+    return take_error(self, error);
+}
+
+static wf_kafka_place *place_of(door *self, const char *topic, int32_t partition) {
+    return wf_kafka_topic_place(wf_kafka_topic_by_name(&self->topics, topic), partition);
+}
+
 static weft_status door_assign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
     door *self = door_of(kafka);
     rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
     wf_kafka_topics_forget_handles(&self->topics);
     forward_to_records(self, list);
-    rd_kafka_error_t *error = NULL;
-    if (incremental) {
-        error = rd_kafka_incremental_assign(self->rk, list);
-    } else {
-        rd_kafka_resp_err_t err = rd_kafka_assign(self->rk, list);
-        if (err) error = rd_kafka_error_new(err, "assign: %s", rd_kafka_err2str(err));
-    }
-    weft_status status = take_error(self, error);
-    if (status == WEFT_OK) {
-        self->unanswered = false;
-        if (!incremental) {
-            rd_kafka_topic_partition_list_destroy(self->assigned);
-            self->assigned = rd_kafka_topic_partition_list_new((int)count);
-        }
-        for (size_t i = 0; i < count; i++)
-            rd_kafka_topic_partition_list_add(self->assigned, partitions[i].topic, partitions[i].partition);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    return status;
-}
-
-static weft_status set_paused(door *self, const char *topic, int32_t partition, bool paused) {
-    bool *held = wf_kafka_topic_held(wf_kafka_topic_by_name(&self->topics, topic), partition);
-    if (*held == paused) return WEFT_OK;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *only = rd_kafka_topic_partition_list_add(list, topic, partition);
-    rd_kafka_resp_err_t err =
-        paused ? rd_kafka_pause_partitions(self->rk, list) : rd_kafka_resume_partitions(self->rk, list);
-    if (!err) err = only->err;
-    rd_kafka_topic_partition_list_destroy(list);
-    if (err) return WEFT_ESTALE;
-    *held = paused;
+    weft_status status = change_assignment(self, list, true, incremental);
+    if (status != WEFT_OK) return status;
+    if (!incremental) wf_kafka_topics_unassign(&self->topics);
+    for (size_t i = 0; i < count; i++) place_of(self, partitions[i].topic, partitions[i].partition)->assigned = true;
     return WEFT_OK;
 }
 
-static void forget_pause(door *self, const wf_kafka_partition *partition) {
-    set_paused(self, partition->topic, partition->partition, false);
-    *wf_kafka_topic_held(wf_kafka_topic_by_name(&self->topics, partition->topic), partition->partition) = false;
+static weft_status set_held(door *self, const char *topic, int32_t partition, bool hold) {
+    wf_kafka_place *place = place_of(self, topic, partition);
+    if (place->held == hold) return WEFT_OK;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *only = rd_kafka_topic_partition_list_add(list, topic, partition);
+    rd_kafka_resp_err_t err =
+        hold ? rd_kafka_pause_partitions(self->rk, list) : rd_kafka_resume_partitions(self->rk, list);
+    if (!err) err = only->err;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!err) place->held = hold;
+    return err ? WEFT_ESTALE : WEFT_OK;
 }
 
 static weft_status door_unassign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
     door *self = door_of(kafka);
-    for (size_t i = 0; i < count; i++) forget_pause(self, &partitions[i]);
-    rd_kafka_error_t *error = NULL;
-    if (incremental) {
-        rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
-        error = rd_kafka_incremental_unassign(self->rk, list);
-        rd_kafka_topic_partition_list_destroy(list);
-        for (size_t i = 0; i < count; i++)
-            rd_kafka_topic_partition_list_del(self->assigned, partitions[i].topic, partitions[i].partition);
-    } else {
-        rd_kafka_resp_err_t err = rd_kafka_assign(self->rk, NULL);
-        if (err) error = rd_kafka_error_new(err, "unassign: %s", rd_kafka_err2str(err));
-        rd_kafka_topic_partition_list_destroy(self->assigned);
-        self->assigned = rd_kafka_topic_partition_list_new(0);
+    for (size_t i = 0; i < count; i++) {
+        set_held(self, partitions[i].topic, partitions[i].partition, false);
+        *place_of(self, partitions[i].topic, partitions[i].partition) = (wf_kafka_place){false, false};
     }
-    self->unanswered = false;
-    return take_error(self, error);
+    if (!incremental) wf_kafka_topics_unassign(&self->topics);
+    return change_assignment(self, list_of(partitions, count), false, incremental);
 }
 
-static bool is_assigned(const door *self, const char *topic, int32_t partition) {
-    return partition >= 0 && rd_kafka_topic_partition_list_find(self->assigned, topic, partition) != NULL;
+static bool is_assigned(door *self, const char *topic, int32_t partition) {
+    return partition >= 0 && place_of(self, topic, partition)->assigned;
 }
 
 static weft_status door_hold(wf_kafka *kafka, const char *topic, int32_t partition, bool hold) {
     door *self = door_of(kafka);
     if (!is_assigned(self, topic, partition)) return WEFT_ESTALE;
-    return set_paused(self, topic, partition, hold);
+    return set_held(self, topic, partition, hold);
 }
 
 static weft_status door_seek(wf_kafka *kafka, const char *topic, int32_t partition, int64_t offset) {
@@ -591,7 +543,6 @@ static void door_free(wf_kafka *kafka) {
     }
     wf_kafka_notes_deinit(&self->notes);
     wf_kafka_topics_deinit(&self->topics);
-    if (self->assigned) rd_kafka_topic_partition_list_destroy(self->assigned);
     if (self->events_fd >= 0) close(self->events_fd);
     if (self->records_fd >= 0) close(self->records_fd);
     free(self->group_id);
@@ -680,7 +631,6 @@ weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kaf
     door *self = allocate(1, sizeof *self);
     self->base.ops = &door_ops;
     self->events_fd = self->records_fd = -1;
-    self->assigned = rd_kafka_topic_partition_list_new(0);
     weft_status status = wf_kafka_settings_check(settings, count, &error);
     if (status != WEFT_OK) goto fail;
     status = open_descriptors(self, &error);

@@ -28,18 +28,23 @@ void wf_kafka_topics_forget_handles(wf_kafka_topics *topics) {
     topics->last_seen = NULL;
 }
 
-bool *wf_kafka_topic_held(wf_kafka_topic *topic, int32_t partition) {
+wf_kafka_place *wf_kafka_topic_place(wf_kafka_topic *topic, int32_t partition) {
     WF_CHECK(partition >= 0);
     size_t index = (size_t)partition;
-    if (index >= topic->held_count) {
+    if (index >= topic->place_count) {
         size_t count = index + 16;
-        bool *held = realloc(topic->held, count * sizeof *held);
-        WF_CHECK(held != NULL);
-        memset(held + topic->held_count, 0, (count - topic->held_count) * sizeof *held);
-        topic->held = held;
-        topic->held_count = count;
+        wf_kafka_place *places = realloc(topic->places, count * sizeof *places);
+        WF_CHECK(places != NULL);
+        memset(places + topic->place_count, 0, (count - topic->place_count) * sizeof *places);
+        topic->places = places;
+        topic->place_count = count;
     }
-    return &topic->held[index];
+    return &topic->places[index];
+}
+
+void wf_kafka_topics_unassign(wf_kafka_topics *topics) {
+    for (wf_kafka_topic *topic = topics->first; topic; topic = topic->next)
+        if (topic->places) memset(topic->places, 0, topic->place_count * sizeof *topic->places);
 }
 
 void wf_kafka_topics_deinit(wf_kafka_topics *topics) {
@@ -47,7 +52,7 @@ void wf_kafka_topics_deinit(wf_kafka_topics *topics) {
         wf_kafka_topic *topic = topics->first;
         topics->first = topic->next;
         free(topic->name);
-        free(topic->held);
+        free(topic->places);
         free(topic);
     }
     topics->last_seen = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The topics that a consumer has seen, each with one lasting name, and which of their partitions are held back. Pure data.
+ * The topics that a consumer has seen, each with one lasting name, and what is known of
+ * their partitions. Pure data.
  *
  * 1. A topic is never removed before the table ends, so the address of its entry can stand for it.
  * 2. Handles (the library's own addresses of topics) may change and may be reused for another topic after an assignment:
@@ -13,12 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef struct wf_kafka_place {
+    bool assigned;
+    bool held; /* paused by us */
+} wf_kafka_place;
+
 typedef struct wf_kafka_topic {
     struct wf_kafka_topic *next;
     const void *handle; /* the one its records carried last; NULL: none since the last assignment */
     char *name;
-    bool *held;         /* by partition */
-    size_t held_count;
+    wf_kafka_place *places; /* by partition */
+    size_t place_count;
 } wf_kafka_topic;
 
 typedef struct wf_kafka_topics {
@@ -41,8 +47,11 @@ static inline wf_kafka_topic *wf_kafka_topic_by_handle(wf_kafka_topics *topics, 
 void wf_kafka_topic_seen(wf_kafka_topics *topics, wf_kafka_topic *topic, const void *handle);
 void wf_kafka_topics_forget_handles(wf_kafka_topics *topics);
 
-/* The flag of one partition (>= 0), false at first; valid until the next call for this topic. */
-bool *wf_kafka_topic_held(wf_kafka_topic *topic, int32_t partition);
+/* What is known of one partition (>= 0): nothing at first. Valid until the next call for this topic. */
+wf_kafka_place *wf_kafka_topic_place(wf_kafka_topic *topic, int32_t partition);
+
+/* All that is assigned goes: an eager assignment replaces the one before. */
+void wf_kafka_topics_unassign(wf_kafka_topics *topics);
 
 void wf_kafka_topics_deinit(wf_kafka_topics *topics);
 
