@@ -40,6 +40,12 @@ void weft_config_free(weft_config **config) {
     free(old);
 }
 
+/* Names of files, variables and settings can have any bytes; in a problem or a dump they stay on one line. */
+static void keep_on_one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
+}
+
 void wf_config_complain(weft_config *config, const wf_config_origin *origin, const char *name, const char *format, ...) {
     if (config->problem_count == WF_CONFIG_PROBLEMS_MAX) {
         config->problems_not_kept++;
@@ -67,6 +73,7 @@ void wf_config_complain(weft_config *config, const wf_config_origin *origin, con
         free_problem(&problem);
         return;
     }
+    keep_on_one_line(problem.text);
     config->problems[config->problem_count++] = problem;
 }
 
@@ -127,6 +134,7 @@ static weft_status keep(weft_config *config, const wf_config_origin *origin, con
     }
     wf_config_setting setting = {origin->source, origin->load, strdup(name), strdup(value), strdup(origin->place)};
     if (!setting.name || !setting.value || !setting.place) goto no_memory;
+    keep_on_one_line(setting.place);
     if (old) {
         free_setting(old);
         *old = setting;

@@ -408,6 +408,16 @@ Test(config_file, text__many_mistakes__all_told_with_their_lines) {
     weft_config_free(&config);
 }
 
+Test(config_file, text__control_characters_in_names__problems_stay_one_line_each) {
+    weft_config *config = given_whole_config();
+    cr_assert_eq(wf_config_load_text(config, "a\nb", "kafka.c\x01 = 1\nkafka.d = 2", 24), WEFT_ECONFIG);
+    expect_problems(config, "a?b:1: kafka.c? = \"1\": a name must be printable ASCII\n");
+    char *dump = weft_config_dump(config);
+    cr_assert(strstr(dump, "\nkafka.d = \"2\" (a?b:2)\n"), "%s", dump);
+    free(dump);
+    weft_config_free(&config);
+}
+
 Test(config_file, text__two_files__the_later_one_wins_without_a_problem) {
     weft_config *config = given_whole_config();
     cr_assert_eq(load(config, "threads = 1\ntick.ms = 50"), WEFT_OK);
