@@ -46,7 +46,8 @@ static void keep_on_one_line(char *text) {
         if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
 }
 
-void wf_config_complain(weft_config *config, const wf_config_origin *origin, const char *name, const char *format, ...) {
+void wf_config_complain(weft_config *config, const wf_config_origin *origin, const char *name, const char *format,
+                        ...) {
     if (config->problem_count == WF_CONFIG_PROBLEMS_MAX) {
         config->problems_not_kept++;
         return;
@@ -96,16 +97,20 @@ static void forget(weft_config *config, wf_config_source source, const char *nam
     size_t kept = 0;
     for (size_t i = 0; i < config->problem_count; i++) {
         wf_config_problem *problem = &config->problems[i];
-        if (problem->source == source && (!name || strcmp(problem->name, name) == 0)) free_problem(problem);
-        else config->problems[kept++] = *problem;
+        if (problem->source == source && (!name || strcmp(problem->name, name) == 0))
+            free_problem(problem);
+        else
+            config->problems[kept++] = *problem;
     }
     config->problem_count = kept;
     if (name) return;
     kept = 0;
     for (size_t i = 0; i < config->setting_count; i++) {
         wf_config_setting *setting = &config->settings[i];
-        if (setting->source == source) free_setting(setting);
-        else config->settings[kept++] = *setting;
+        if (setting->source == source)
+            free_setting(setting);
+        else
+            config->settings[kept++] = *setting;
     }
     config->setting_count = kept;
 }
@@ -220,8 +225,10 @@ static weft_status put_unknown(weft_config *config, const wf_config_origin *orig
         return WEFT_ENOMEM;
     }
     const char *suggestion = wf_option_suggest(name);
-    if (suggestion) wf_config_complain(config, origin, name, "no option %s; did you mean %s?", text, suggestion);
-    else wf_config_complain(config, origin, name, "no option %s; settings of librdkafka begin with kafka.", text);
+    if (suggestion)
+        wf_config_complain(config, origin, name, "no option %s; did you mean %s?", text, suggestion);
+    else
+        wf_config_complain(config, origin, name, "no option %s; settings of librdkafka begin with kafka.", text);
     free(text);
     return WEFT_EINVAL;
 }
