@@ -40,7 +40,14 @@ void weft_config_free(weft_config **config) {
     free(old);
 }
 
-void wf_config_complain(weft_config *config, const wf_config_origin *origin, const char *name, const char *format, ...) {
+/* Names of files, variables and settings can have any bytes; in a problem or a dump they stay on one line. */
+static void keep_on_one_line(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
+}
+
+void wf_config_complain(weft_config *config, const wf_config_origin *origin, const char *name, const char *format,
+                        ...) {
     if (config->problem_count == WF_CONFIG_PROBLEMS_MAX) {
         config->problems_not_kept++;
         return;
@@ -67,6 +74,7 @@ void wf_config_complain(weft_config *config, const wf_config_origin *origin, con
         free_problem(&problem);
         return;
     }
+    keep_on_one_line(problem.text);
     config->problems[config->problem_count++] = problem;
 }
 
@@ -89,16 +97,20 @@ static void forget(weft_config *config, wf_config_source source, const char *nam
     size_t kept = 0;
     for (size_t i = 0; i < config->problem_count; i++) {
         wf_config_problem *problem = &config->problems[i];
-        if (problem->source == source && (!name || strcmp(problem->name, name) == 0)) free_problem(problem);
-        else config->problems[kept++] = *problem;
+        if (problem->source == source && (!name || strcmp(problem->name, name) == 0))
+            free_problem(problem);
+        else
+            config->problems[kept++] = *problem;
     }
     config->problem_count = kept;
     if (name) return;
     kept = 0;
     for (size_t i = 0; i < config->setting_count; i++) {
         wf_config_setting *setting = &config->settings[i];
-        if (setting->source == source) free_setting(setting);
-        else config->settings[kept++] = *setting;
+        if (setting->source == source)
+            free_setting(setting);
+        else
+            config->settings[kept++] = *setting;
     }
     config->setting_count = kept;
 }
@@ -127,6 +139,7 @@ static weft_status keep(weft_config *config, const wf_config_origin *origin, con
     }
     wf_config_setting setting = {origin->source, origin->load, strdup(name), strdup(value), strdup(origin->place)};
     if (!setting.name || !setting.value || !setting.place) goto no_memory;
+    keep_on_one_line(setting.place);
     if (old) {
         free_setting(old);
         *old = setting;
@@ -212,8 +225,10 @@ static weft_status put_unknown(weft_config *config, const wf_config_origin *orig
         return WEFT_ENOMEM;
     }
     const char *suggestion = wf_option_suggest(name);
-    if (suggestion) wf_config_complain(config, origin, name, "no option %s; did you mean %s?", text, suggestion);
-    else wf_config_complain(config, origin, name, "no option %s; settings of librdkafka begin with kafka.", text);
+    if (suggestion)
+        wf_config_complain(config, origin, name, "no option %s; did you mean %s?", text, suggestion);
+    else
+        wf_config_complain(config, origin, name, "no option %s; settings of librdkafka begin with kafka.", text);
     free(text);
     return WEFT_EINVAL;
 }

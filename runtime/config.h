@@ -31,7 +31,8 @@ typedef struct wf_setting {
     char *value;
 } wf_setting;
 
-/* The options in effect: a const char * or, for a LIST, char ** and FIELD_count, or int64_t, bool, or the constant of a choice. */
+/* The options in effect: a const char * or, for a LIST, char ** and FIELD_count, or int64_t, bool, or the constant of a
+ * choice. */
 typedef struct wf_options {
 #define WF_FIELD_STRING(field) const char *field;
 #define WF_FIELD_LIST(field)                                                                                           \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Options that are each valid and still don't fit together. Looked at as a whole, when somebody asks: the order of the settings
- * must not matter.
+ * Options that are each valid and still don't fit together. Looked at as a whole, when somebody asks: the order of the
+ * settings must not matter.
  */
 #include <inttypes.h>
 #include <regex.h>
@@ -52,7 +52,8 @@ static void must_not_be_less(struct checker *checker, wf_option_id id, wf_option
     int64_t least = number(checker, other);
     if (number(checker, id) >= least) return;
     const wf_option_info *info = &wf_option_table[other];
-    fprintf(complain(checker, wf_option_table[id].name), "must not be less than %s, which is %" PRId64 "\n", info->name, least);
+    fprintf(complain(checker, wf_option_table[id].name), "must not be less than %s, which is %" PRId64 "\n", info->name,
+            least);
 }
 
 static void must_be_given(struct checker *checker, wf_option_id id, const char *hint) {
@@ -96,7 +97,8 @@ static void check_topics(struct checker *checker) {
 
 static void check_poll_interval(struct checker *checker) {
     const char *text = weft_config_get(checker->config, poll_interval_name);
-    const wf_option_info info = {.type = WF_OPTION_INTEGER, .unit = "ms", .minimum = 1, .maximum = POLL_INTERVAL_MAX_MS};
+    const wf_option_info info = {
+        .type = WF_OPTION_INTEGER, .unit = "ms", .minimum = 1, .maximum = POLL_INTERVAL_MAX_MS};
     wf_option_value limit = {.integer = POLL_INTERVAL_DEFAULT_MS};
     char reason[WF_OPTION_REASON_BYTES];
     if (text && wf_option_parse(&info, text, &limit, reason) != WEFT_OK) {
@@ -128,7 +130,8 @@ static void check_limits(struct checker *checker) {
 static void check_without_effect(struct checker *checker) {
     int64_t deadline_ms = number(checker, WF_OPTION_ID_handler_deadline_ms);
     if (choice(checker, WF_OPTION_ID_engine) == WF_ENGINE_INLINE && deadline_ms > 0)
-        fprintf(complain(checker, "handler.deadline.ms"), "must be 0 when engine is inline: nothing can watch the handler\n");
+        fprintf(complain(checker, "handler.deadline.ms"),
+                "must be 0 when engine is inline: nothing can watch the handler\n");
     if (choice(checker, WF_OPTION_ID_stuck_policy) == WF_STUCK_ABANDON && deadline_ms == 0)
         fprintf(complain(checker, "stuck.policy"), "needs a handler.deadline.ms above 0\n");
     if (choice(checker, WF_OPTION_ID_ordering) == WF_ORDERING_UNORDERED &&

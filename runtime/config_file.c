@@ -42,8 +42,10 @@ static weft_status load_line(weft_config *config, const wf_config_origin *origin
     char *name = strndup(from, (size_t)(name_end - from));
     char *value = strndup(value_from, (size_t)(end - value_from));
     weft_status status = WEFT_ENOMEM;
-    if (name && value) status = wf_config_put(config, origin, name, value);
-    else config->no_memory = true;
+    if (name && value)
+        status = wf_config_put(config, origin, name, value);
+    else
+        config->no_memory = true;
     free(name);
     free(value);
     return status;
@@ -126,9 +128,12 @@ weft_status weft_config_load_file(weft_config *config, const char *path) {
 /* WEFT_QUEUE_MAX_RECORDS -> queue.max.records; two underscores are one. `name` has room for the whole variable. */
 static void name_of_variable(const char *variable, size_t bytes, char *name) {
     for (size_t i = 0; i < bytes; i++) {
-        if (variable[i] != '_') *name++ = (char)tolower((unsigned char)variable[i]);
-        else if (i + 1 < bytes && variable[i + 1] == '_') *name++ = variable[i++];
-        else *name++ = '.';
+        if (variable[i] != '_')
+            *name++ = (char)tolower((unsigned char)variable[i]);
+        else if (i + 1 < bytes && variable[i + 1] == '_')
+            *name++ = variable[i++];
+        else
+            *name++ = '.';
     }
     *name = '\0';
 }
@@ -142,7 +147,8 @@ static weft_status load_variable(weft_config *config, const char *variable, cons
     size_t tail_bytes = (size_t)(equals - tail);
     char name[WF_CONFIG_NAME_MAX_BYTES + 1], place[PLACE_BYTES];
     const wf_config_origin origin = {.source = WF_CONFIG_ENVIRONMENT, .place = place};
-    snprintf(place, sizeof place, "environment %.*s", (int)(equals - variable < 300 ? equals - variable : 300), variable);
+    snprintf(place, sizeof place, "environment %.*s", (int)(equals - variable < 300 ? equals - variable : 300),
+             variable);
     if (tail_bytes > WF_CONFIG_NAME_MAX_BYTES) {
         wf_config_complain(config, &origin, "", "the name is too long for an option");
         return WEFT_EINVAL;

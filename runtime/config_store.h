@@ -51,7 +51,7 @@ struct weft_config {
 enum {
     WF_CONFIG_NAME_MAX_BYTES = 255,
     WF_CONFIG_PROBLEMS_MAX = 200, /* more than anybody reads; bounds what a hostile file can make us keep */
-    WF_CONFIG_SHOWN_BYTES = 80, /* of a value in a problem */
+    WF_CONFIG_SHOWN_BYTES = 80,   /* of a value in a problem */
     WF_CONFIG_KAFKA_MAX = 512,    /* librdkafka 2 has about 190 settings */
 };
 

@@ -58,7 +58,8 @@ const char *wf_option_choice_text(wf_option_id id, int choice) {
 }
 
 bool wf_option_is_secret(const char *name) {
-    static const char *const parts[] = {"password", "secret", "token", "key.pem", "ssl.key"};
+    static const char *const parts[] = {"password",          "secret", "token", "key.pem", "ssl.key", "jaas",
+                                        "oauthbearer.config"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (strcasestr(name, parts[i])) return true;
     return false;
@@ -70,7 +71,8 @@ static unsigned least(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-/* How many letters to insert, drop, change or swap with their neighbour. Both texts are shorter than SUGGEST_MAX_BYTES. */
+/* How many letters to insert, drop, change or swap with their neighbour. Both texts are shorter than SUGGEST_MAX_BYTES.
+ */
 static unsigned edit_distance(const char *a, const char *b) {
     size_t a_bytes = strlen(a), b_bytes = strlen(b);
     unsigned rows[3][SUGGEST_MAX_BYTES + 1];
@@ -81,7 +83,8 @@ static unsigned edit_distance(const char *a, const char *b) {
         for (size_t j = 1; j <= b_bytes; j++) {
             unsigned changed = last[j - 1] + (a[i - 1] != b[j - 1]);
             row[j] = least(changed, least(last[j], row[j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = least(row[j], before[j - 2] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = least(row[j], before[j - 2] + 1);
         }
         unsigned *spare = before;
         before = last;

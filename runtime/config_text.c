@@ -32,9 +32,12 @@ void wf_config_print_value(FILE *out, const char *name, const char *value, size_
     size_t i = 0;
     for (; value[i] && i < max_bytes; i++) {
         unsigned char c = (unsigned char)value[i];
-        if (c == '\n') fputs("\\n", out);
-        else if (c < 0x20 || c == 0x7f) fprintf(out, "\\x%02x", c);
-        else fputc(c, out);
+        if (c == '\n')
+            fputs("\\n", out);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(out, "\\x%02x", c);
+        else
+            fputc(c, out);
     }
     fputs(value[i] ? "\"..." : "\"", out);
 }
@@ -47,7 +50,8 @@ void wf_option_print_range(FILE *out, const wf_option_info *info) {
         fprintf(out, "%" PRId64 " to %" PRId64 " bytes", info->minimum, info->maximum);
         return;
     case WF_OPTION_INTEGER:
-        fprintf(out, "%" PRId64 " to %" PRId64 "%s%s", info->minimum, info->maximum, *info->unit ? " " : "", info->unit);
+        fprintf(out, "%" PRId64 " to %" PRId64 "%s%s", info->minimum, info->maximum, *info->unit ? " " : "",
+                info->unit);
         return;
     case WF_OPTION_BOOLEAN:
         fputs("true, false", out);

@@ -58,8 +58,8 @@ const char *wf_log_level_name(weft_log_level level) {
     return "unknown";
 }
 
-/* O_NONBLOCK on descriptor 2 itself would reach every process that shares our terminal or pipe. A description of our own
- * does not; where there is none to get (a terminal of another user), poll() is the next best. */
+/* O_NONBLOCK on descriptor 2 itself would reach every process that shares our terminal or pipe. A description of our
+ * own does not; where there is none to get (a terminal of another user), poll() is the next best. */
 static ssize_t write_stream(const char *line, size_t bytes) {
     int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd >= 0) {
@@ -81,8 +81,8 @@ static ssize_t write_stderr(const char *line, size_t bytes) {
     return write_stream(line, bytes);
 }
 
-/* A pipe without a reader raises SIGPIPE in the writing thread. It is not ours to ignore for the whole program, so it is held
- * back here and taken off if the write has raised it. */
+/* A pipe without a reader raises SIGPIPE in the writing thread. It is not ours to ignore for the whole program, so it
+ * is held back here and taken off if the write has raised it. */
 static bool write_without_sigpipe(const char *line, size_t bytes) {
     sigset_t pipe_signal, pending, before;
     sigemptyset(&pipe_signal);
@@ -95,7 +95,8 @@ static bool write_without_sigpipe(const char *line, size_t bytes) {
     ssize_t written = write_stderr(line, bytes);
     if (written < 0 && errno == EPIPE && !was_pending) {
         const struct timespec at_once = {0};
-        while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR) {}
+        while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR) {
+        }
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return written == (ssize_t)bytes;
@@ -151,6 +152,10 @@ void wf_log(weft_log_level level, const char *actor, const char *format, ...) {
     va_start(arguments, format);
     wf_log_va(level, actor, format, arguments);
     va_end(arguments);
+}
+
+void wf_log_write(weft_log_level level, const char *actor, const char *text) {
+    wf_log(level, actor, "%s", text);
 }
 
 void wf_log_limit_init(wf_log_limit *limit, uint32_t per_second, uint32_t burst) {

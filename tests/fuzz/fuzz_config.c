@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hostile configuration files. Whatever the bytes: no crash, all that was taken is valid, no problem is more than one line, and
- * a file that was taken whole resolves.
+ * Hostile configuration files. Whatever the bytes: no crash, all that was taken is valid, no problem is more than one
+ * line, and a file that was taken whole resolves.
  */
 #include <stdint.h>
 #include <stdlib.h>

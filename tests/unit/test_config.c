@@ -105,8 +105,10 @@ Test(config_option, integer__table_of_texts__form_and_range) {
         wf_option_value value = {.integer = 4711};
         char reason[WF_OPTION_REASON_BYTES] = "";
         cr_assert_eq(wf_option_parse(&info, rows[i].text, &value, reason), rows[i].status, "row %zu", i);
-        if (rows[i].status == WEFT_OK) cr_assert_eq(value.integer, rows[i].value, "row %zu", i);
-        else cr_assert_str_eq(reason, "must be a whole number from -5 to 100 ms");
+        if (rows[i].status == WEFT_OK)
+            cr_assert_eq(value.integer, rows[i].value, "row %zu", i);
+        else
+            cr_assert_str_eq(reason, "must be a whole number from -5 to 100 ms");
     }
 }
 
@@ -160,11 +162,19 @@ Test(config_option, suggest__table_of_slips) {
 }
 
 Test(config_option, secret__by_name) {
-    static const char *const secret[] = {"kafka.sasl.password", "kafka.ssl.key.password", "kafka.ssl.key.pem", "x.Secret.y",
-                                         "kafka.sasl.oauthbearer.client.secret", "kafka.ssl.key.location", "auth.TOKEN"};
+    static const char *const secret[] = {"kafka.sasl.password",
+                                         "kafka.ssl.key.password",
+                                         "kafka.ssl.key.pem",
+                                         "x.Secret.y",
+                                         "kafka.sasl.oauthbearer.client.secret",
+                                         "kafka.ssl.key.location",
+                                         "auth.TOKEN",
+                                         "kafka.sasl.oauthbearer.config"};
     static const char *const open[] = {"kafka.sasl.username", "topics", "kafka.ssl.ca.location", "null.key"};
-    for (size_t i = 0; i < sizeof secret / sizeof secret[0]; i++) cr_assert(wf_option_is_secret(secret[i]), "%s", secret[i]);
-    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++) cr_assert_not(wf_option_is_secret(open[i]), "%s", open[i]);
+    for (size_t i = 0; i < sizeof secret / sizeof secret[0]; i++)
+        cr_assert(wf_option_is_secret(secret[i]), "%s", secret[i]);
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
+        cr_assert_not(wf_option_is_secret(open[i]), "%s", open[i]);
 }
 
 /* --- set, get, precedence */
@@ -172,7 +182,8 @@ Test(config_option, secret__by_name) {
 Test(config, new__nothing_set__defaults_and_what_must_be_set) {
     weft_config *config = given_config();
 
-    for (size_t i = 0; i < WF_OPTION_COUNT; i++) expect_value(config, wf_option_table[i].name, wf_option_table[i].default_text);
+    for (size_t i = 0; i < WF_OPTION_COUNT; i++)
+        expect_value(config, wf_option_table[i].name, wf_option_table[i].default_text);
     cr_assert_null(weft_config_get(config, "kafka.sasl.username"));
     cr_assert_null(weft_config_get(config, "no.such.option"));
     expect_problems(config, "default: bootstrap.servers = \"\": must be set: host:port of a broker\n"
@@ -193,10 +204,11 @@ Test(config, set__invalid__answers_at_once_and_keeps_the_problem) {
     cr_assert_eq(weft_config_set(config, "group.id", ""), WEFT_ERANGE);
 
     expect_value(config, "threads", "8");
-    expect_problems(config, "code: threads = \"zero\": must be a whole number from 1 to 10000\n"
-                            "code: tick.ms = \"5\": must be a whole number from 10 to 60000 ms\n"
-                            "code: ordering = \"keys\": must be one of key, key_hash, partition, unordered (did you mean key?)\n"
-                            "code: group.id = \"\": must have from 1 to 249 bytes, has 0\n");
+    expect_problems(
+        config, "code: threads = \"zero\": must be a whole number from 1 to 10000\n"
+                "code: tick.ms = \"5\": must be a whole number from 10 to 60000 ms\n"
+                "code: ordering = \"keys\": must be one of key, key_hash, partition, unordered (did you mean key?)\n"
+                "code: group.id = \"\": must have from 1 to 249 bytes, has 0\n");
     weft_config_free(&config);
 }
 
@@ -265,9 +277,21 @@ Test(config, precedence__any_order__code_over_environment_over_file_over_default
 Test(config, kafka__refused_settings__say_why) {
     weft_config *config = given_whole_config();
     static const char *const names[] = {
-        "enable.auto.commit",   "auto.commit.interval.ms", "enable.auto.offset.store", "enable.partition.eof", "group.id",
-        "bootstrap.servers",    "client.id",               "auto.offset.reset",        "rebalance_cb",         "consume_cb",
-        "metadata.broker.list", "auto.commit.enable",      "enabled_events",           "",                     "a b",
+        "enable.auto.commit",
+        "auto.commit.interval.ms",
+        "enable.auto.offset.store",
+        "enable.partition.eof",
+        "group.id",
+        "bootstrap.servers",
+        "client.id",
+        "auto.offset.reset",
+        "rebalance_cb",
+        "consume_cb",
+        "metadata.broker.list",
+        "auto.commit.enable",
+        "enabled_events",
+        "",
+        "a b",
     };
     size_t count = sizeof names / sizeof names[0];
     for (size_t i = 0; i < count; i++) {
@@ -355,9 +379,9 @@ Test(config, environment__every_option__has_a_variable) {
 
 Test(config, environment__of_the_process__is_read) {
     weft_config *config = given_whole_config();
+    cr_assert_eq(clearenv(), 0);
     setenv("WEFT_THREADS", "17", 1);
     cr_assert_eq(weft_config_load_environment(config), WEFT_OK);
-    unsetenv("WEFT_THREADS");
     expect_value(config, "threads", "17");
     weft_config_free(&config);
 }
@@ -408,6 +432,16 @@ Test(config_file, text__many_mistakes__all_told_with_their_lines) {
     weft_config_free(&config);
 }
 
+Test(config_file, text__control_characters_in_names__problems_stay_one_line_each) {
+    weft_config *config = given_whole_config();
+    cr_assert_eq(wf_config_load_text(config, "a\nb", "kafka.c\x01 = 1\nkafka.d = 2", 24), WEFT_ECONFIG);
+    expect_problems(config, "a?b:1: kafka.c? = \"1\": a name must be printable ASCII\n");
+    char *dump = weft_config_dump(config);
+    cr_assert(strstr(dump, "\nkafka.d = \"2\" (a?b:2)\n"), "%s", dump);
+    free(dump);
+    weft_config_free(&config);
+}
+
 Test(config_file, text__two_files__the_later_one_wins_without_a_problem) {
     weft_config *config = given_whole_config();
     cr_assert_eq(load(config, "threads = 1\ntick.ms = 50"), WEFT_OK);
@@ -432,8 +466,10 @@ Test(config_file, text__hostile__bounded) {
     cr_assert_eq(wf_config_load_text(config, "nonsense", text, 2001), WEFT_ECONFIG);
 
     char *problems = weft_config_problems(config);
-    cr_assert_eq(strncmp(problems, "big: the file has more than 1048576 bytes\nbinary: not a text file: byte 5 is 0\nnonsense:1:", 90), 0,
-                 "%s", problems);
+    cr_assert_eq(
+        strncmp(problems,
+                "big: the file has more than 1048576 bytes\nbinary: not a text file: byte 5 is 0\nnonsense:1:", 90),
+        0, "%s", problems);
     cr_assert(strstr(problems, "\nand 803 more\n"), "%s", strstr(problems, "\nand "));
     free(problems);
     free(text);
@@ -487,11 +523,13 @@ Test(config, cross_check__table_of_pairs) {
         const char *settings, *problems;
     } rows[] = {
         {"drain.timeout.ms = 289999", ""},
-        {"drain.timeout.ms = 290000", "f:1: drain.timeout.ms = \"290000\": plus 10000 ms for the last commit must be less than "
-                                      "kafka.max.poll.interval.ms, which is 300000 by default\n"},
+        {"drain.timeout.ms = 290000",
+         "f:1: drain.timeout.ms = \"290000\": plus 10000 ms for the last commit must be less than "
+         "kafka.max.poll.interval.ms, which is 300000 by default\n"},
         {"kafka.max.poll.interval.ms = 40001", ""},
-        {"kafka.max.poll.interval.ms = 40000", "default: drain.timeout.ms = \"30000\": plus 10000 ms for the last commit must be less "
-                                               "than kafka.max.poll.interval.ms, which is 40000\n"},
+        {"kafka.max.poll.interval.ms = 40000",
+         "default: drain.timeout.ms = \"30000\": plus 10000 ms for the last commit must be less "
+         "than kafka.max.poll.interval.ms, which is 40000\n"},
         {"kafka.max.poll.interval.ms = 5m",
          "f:1: kafka.max.poll.interval.ms = \"5m\": must be a whole number from 1 to 86400000 ms\n"},
         {"retry.backoff.ms = 500\nretry.backoff.max.ms = 500", ""},
@@ -503,7 +541,8 @@ Test(config, cross_check__table_of_pairs) {
         {"threads = 17\nqueue.max.records = 16",
          "f:2: queue.max.records = \"16\": must not be less than threads, which is 17\n"},
         {"threads = 17\nqueue.max.records = 16\nengine = inline", ""},
-        {"in.flight.max.records = 3", "f:1: in.flight.max.records = \"3\": must not be less than threads, which is 4\n"},
+        {"in.flight.max.records = 3",
+         "f:1: in.flight.max.records = \"3\": must not be less than threads, which is 4\n"},
         {"partition.max.records = 16001",
          "default: queue.max.records = \"16000\": must not be less than partition.max.records, which is 16001\n"},
         {"engine = inline\nhandler.deadline.ms = 5",
@@ -547,11 +586,13 @@ Test(config, dump__secrets__hidden_with_their_origin) {
 
     char *dump = weft_config_dump(config), *problems = weft_config_problems(config);
     cr_assert_null(strstr(dump, "hunter"));
-    cr_assert(strstr(dump, "\nkafka.check.crcs = \"true\" (f:2)\n"
-                           "kafka.sasl.password = **** (environment WEFT_KAFKA_SASL_PASSWORD)\n"
-                           "kafka.ssl.certificate.pem = \"line\\nline\" (environment WEFT_KAFKA_SSL_CERTIFICATE_PEM)\n"),
+    cr_assert(strstr(dump,
+                     "\nkafka.check.crcs = \"true\" (f:2)\n"
+                     "kafka.sasl.password = **** (environment WEFT_KAFKA_SASL_PASSWORD)\n"
+                     "kafka.ssl.certificate.pem = \"line\\nline\" (environment WEFT_KAFKA_SSL_CERTIFICATE_PEM)\n"),
               "%s", dump);
-    cr_assert(strstr(dump, "\ntopics = \"orders\" (code)\n") && strstr(dump, "\nthreads = \"4\" (default)\n"), "%s", dump);
+    cr_assert(strstr(dump, "\ntopics = \"orders\" (code)\n") && strstr(dump, "\nthreads = \"4\" (default)\n"), "%s",
+              dump);
     free(dump);
     free(problems);
     weft_config_free(&config);
@@ -574,9 +615,11 @@ Test(config, help__every_option__with_range_and_default) {
 
 Test(config, resolve__typed_values__outlive_the_configuration) {
     weft_config *config = given_config();
-    cr_assert_eq(load(config, "topics = a, ^b.*  ,c\nbootstrap.servers = x:1\nordering = key_hash\nqueue.max.bytes = 68719476736\n"
-                              "queue.max.records = 5000\nkafka.b = 2\nkafka.a = 1\nlog.level = debug\n"),
-                 WEFT_OK);
+    cr_assert_eq(
+        load(config,
+             "topics = a, ^b.*  ,c\nbootstrap.servers = x:1\nordering = key_hash\nqueue.max.bytes = 68719476736\n"
+             "queue.max.records = 5000\nkafka.b = 2\nkafka.a = 1\nlog.level = debug\n"),
+        WEFT_OK);
     weft_config_set(config, "kafka.b", "3");
 
     wf_options options;

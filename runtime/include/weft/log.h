@@ -15,11 +15,12 @@
 extern "C" {
 #endif
 
-/* One event. `text` is one line without a line feed, valid during the call. Called on the thread that logs, from several at once: it
- * must not block and must not call weft. */
+/* One event. `text` is one line without a line feed, valid during the call. Called on the thread that logs, from
+ * several at once: it must not block and must not call weft. */
 typedef void (*weft_log_callback)(weft_log_level level, const char *actor, const char *text, void *context);
 
-/* Send events to `callback` instead of stderr; NULL: to stderr again. Thread: before start, with no consumer running. */
+/* Send events to `callback` instead of stderr; NULL: to stderr again. Thread: before start, with no consumer running.
+ */
 WEFT_EXPORT void weft_log_set(weft_log_callback callback, void *context);
 
 /* Lines that could not be written, ever: a full disk or pipe, a closed stderr. Thread: any. */
