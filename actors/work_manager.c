@@ -16,8 +16,8 @@ enum {
     CREDIT_BYTES_MAX = 64 << 20,
 };
 
-/* A partition that was stopped alone stays so at least until the next look: stopping throws its prefetch away. */
-static const uint64_t hold_dwell_ns = 500000000;
+/* Between looks at partitions that may have to stop alone, or may go on. */
+static const uint64_t hold_dwell_ns = 250000000;
 
 /* Of all slices that workers can hold, what retries may have: one in four, at least one. */
 static uint32_t retries_max(const wf_work_manager_state *self) {
@@ -305,20 +305,43 @@ static uint64_t stalled_max(const wf_work_manager_state *self) {
     return share > 64 ? share : 64;
 }
 
-static void check_holds(wf_work_manager_state *self, weft_env *env, bool may_release) {
+static void set_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold) {
+    if (hold == slot->held) return;
+    slot->held = hold;
+    self->held_count = hold ? self->held_count + 1 : self->held_count - 1;
+    weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d", hold ? "stopped" : "goes on", slot->topic,
+                 slot->partition, (unsigned long long)self->lanes.slots[slot_index(self, slot)].stalled, slot->paused);
+    send_hold(self, env, slot, hold);
+}
+
+/* A backlog counts when two looks in a row find it over its share: the gate of a map closes for milliseconds when a thread sleeps,
+ * and stopping a partition throws away what was fetched ahead for it. Returns whether there is anything to look at again. */
+static bool look_at_holds(wf_work_manager_state *self, weft_env *env) {
     uint64_t max = stalled_max(self);
+    bool again = false;
     for (uint32_t i = 0; i < self->slot_count; i++) {
         wf_work_slot *slot = &self->slots[i];
         if (slot->phase != WF_WORK_ACTIVE) continue;
         uint64_t stalled = self->lanes.slots[i].stalled;
-        bool hold = slot->paused || stalled > max || (slot->held && (!may_release || stalled > max / 2));
-        if (hold == slot->held) continue;
-        slot->held = hold;
-        self->held_count = hold ? self->held_count + 1 : self->held_count - 1;
-        weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d", hold ? "stopped" : "goes on",
-                     slot->topic, slot->partition, (unsigned long long)stalled, slot->paused);
-        send_hold(self, env, slot, hold);
+        bool was_over = slot->over;
+        slot->over = stalled > max;
+        set_hold(self, env, slot, slot->paused || (slot->over && was_over) || (slot->held && stalled > max / 2));
+        again = again || slot->over || (slot->held && !slot->paused);
     }
+    return again;
+}
+
+static bool any_over(const wf_work_manager_state *self) {
+    uint64_t max = stalled_max(self);
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].phase == WF_WORK_ACTIVE && (self->lanes.slots[i].stalled > max || self->slots[i].held != self->slots[i].paused)) return true;
+    return false;
+}
+
+static void arm_hold_timer(wf_work_manager_state *self, weft_env *env) {
+    if (self->hold_timer || self->lanes.queued == 0 || !any_over(self)) return;
+    self->hold_timer = true;
+    weft_env_arm(env, TIMER_HOLD, weft_env_now_ns(env) + hold_dwell_ns);
 }
 
 static void on_pause(void *state, weft_env *env, const weft_message *message) {
@@ -329,9 +352,10 @@ static void on_pause(void *state, weft_env *env, const weft_message *message) {
         if (!slot->topic || (pause->topic[0] && strcmp(pause->topic, slot->topic) != 0)) continue;
         if (pause->partition >= 0 && pause->partition != slot->partition) continue;
         slot->paused = pause->pause;
-        if (slot->phase == WF_WORK_ACTIVE) wf_lanes_stop_slot(&self->lanes, i, slot->paused);
+        if (slot->phase != WF_WORK_ACTIVE) continue;
+        wf_lanes_stop_slot(&self->lanes, i, slot->paused);
+        set_hold(self, env, slot, slot->paused);
     }
-    check_holds(self, env, true);
 }
 
 /* --- the rest of the messages */
@@ -402,13 +426,11 @@ static bool on_turn(void *state, weft_env *env) {
     dispatch(self, env);
     flush_offsets(self, env);
     flush_home(self, env);
-    check_holds(self, env, false);
+    arm_hold_timer(self, env);
     uint64_t retry_ns = wf_lanes_next_retry_ns(&self->lanes);
     if (retry_ns < wake_ns) wake_ns = retry_ns;
     if (wake_ns == UINT64_MAX) weft_env_disarm(env, TIMER_WAKE);
     else weft_env_arm(env, TIMER_WAKE, wake_ns);
-    if (self->held_count && !self->hold_timer) weft_env_arm(env, TIMER_HOLD, weft_env_now_ns(env) + hold_dwell_ns);
-    self->hold_timer = self->held_count > 0;
     if (!self->deadline_timer && self->options.handler_deadline_ns && self->lent_records + self->parked_records) {
         weft_env_arm(env, TIMER_DEADLINE, weft_env_now_ns(env) + self->options.handler_deadline_ns);
         self->deadline_timer = true;
@@ -419,8 +441,8 @@ static bool on_turn(void *state, weft_env *env) {
 static void on_timer(void *state, weft_env *env, unsigned timer) {
     wf_work_manager_state *self = state;
     if (timer == TIMER_HOLD) {
-        self->hold_timer = false;
-        check_holds(self, env, true);
+        self->hold_timer = look_at_holds(self, env);
+        if (self->hold_timer) weft_env_arm(env, TIMER_HOLD, weft_env_now_ns(env) + hold_dwell_ns);
     } else if (timer == TIMER_DEADLINE) {
         uint64_t next_ns = wf_work_check_deadlines(self, env);
         self->deadline_timer = next_ns != UINT64_MAX;

@@ -71,6 +71,7 @@ typedef struct wf_work_slot {
     uint32_t parked;
     bool paused;              /* by the program */
     bool held;                /* the poller was told to stop fetching it */
+    bool over;                /* its stalled records were over its share at the last look */
     bool bounded;             /* the log's end was seen: the restored map was checked */
     wf_offset_run *restored;  /* complete by the committed map, ascending; malloc'ed */
     uint32_t restored_count;
