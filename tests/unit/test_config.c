@@ -90,6 +90,7 @@ Test(config_option, integer__table_of_texts__form_and_range) {
         {"9223372036854775807", WEFT_ERANGE, 0},
         {"9223372036854775808", WEFT_ERANGE, 0},
         {"99999999999999999999999", WEFT_ERANGE, 0},
+        {"18446744073709551621", WEFT_ERANGE, 0}, /* 2^64 + 5 */
         {"", WEFT_EINVAL, 0},
         {"-", WEFT_EINVAL, 0},
         {"--1", WEFT_EINVAL, 0},
