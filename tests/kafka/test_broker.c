@@ -77,7 +77,8 @@ Test(broker, nulls_headers_and_timestamp__read_back__are_the_same) {
     log_seen log = {0};
 
     topic_create(bootstrap(), topic, 1, NULL);
-    producer_put(producer, &(produced_record){.topic = topic, .timestamp_ms = 1234567, .headers = headers, .header_count = 2});
+    producer_put(producer,
+                 &(produced_record){.topic = topic, .timestamp_ms = 1234567, .headers = headers, .header_count = 2});
     producer_close(producer);
 
     topic_read(bootstrap(), topic, check_full, &log);

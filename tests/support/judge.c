@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Two tables under one mutex: records by (partition, offset), lanes by (partition, key). Entries are never removed, so a
- * ticket is an index. Both tables are arrays of entries with a hash index of its own beside them.
+ * Two tables under one mutex: records by (partition, offset), lanes by (partition, key). Entries are never removed, so
+ * a ticket is an index. Both tables are arrays of entries with a hash index of its own beside them.
  */
 #include "judge.h"
 
@@ -204,8 +204,9 @@ static void note(test_judge *judge, int label, uint64_t *counter, const record_e
     const lane_entry *lane = record->lane == NO_LANE ? NULL : &judge->lanes[record->lane];
 
     if (++*counter > 1) return;
-    snprintf(judge->counts.example[label], sizeof judge->counts.example[label], "%.60s[%" PRId32 "]@%" PRId64 " key %.*s",
-             partition->topic, partition->partition, record->offset, lane && lane->key_bytes ? (int)lane->key_bytes : 4,
+    snprintf(judge->counts.example[label], sizeof judge->counts.example[label],
+             "%.60s[%" PRId32 "]@%" PRId64 " key %.*s", partition->topic, partition->partition, record->offset,
+             lane && lane->key_bytes ? (int)lane->key_bytes : 4,
              lane && lane->key_bytes ? (const char *)lane->key : "none");
 }
 
@@ -278,7 +279,8 @@ uint64_t judge_ended(test_judge *judge) {
 
 bool judge_await(test_judge *judge, uint64_t ended, uint64_t timeout_ms) {
     uint64_t deadline_ms = must_now_ms() + timeout_ms;
-    struct timespec deadline = {.tv_sec = (time_t)(deadline_ms / 1000), .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
+    struct timespec deadline = {.tv_sec = (time_t)(deadline_ms / 1000),
+                                .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
     bool reached;
 
     pthread_mutex_lock(&judge->mutex);
@@ -314,8 +316,9 @@ bool judge_is_content(test_judge *judge, char *ret_text, size_t text_bytes) {
     bool content = verdict.running == 0;
     size_t used;
 
-    used = (size_t)snprintf(ret_text, text_bytes, "%" PRIu64 " of %" PRIu64 " ended, %" PRIu64 " starts, %" PRIu64 " running",
-                            verdict.ended, verdict.expected, verdict.started, verdict.running);
+    used = (size_t)snprintf(ret_text, text_bytes,
+                            "%" PRIu64 " of %" PRIu64 " ended, %" PRIu64 " starts, %" PRIu64 " running", verdict.ended,
+                            verdict.expected, verdict.started, verdict.running);
     for (int i = 0; i < LABELS; i++) {
         if (!counts[i]) continue;
         content = false;

@@ -52,7 +52,8 @@ void mock_fail(mock_cluster *mock, int request, const int *errors, size_t count)
 }
 
 void mock_broker_up(mock_cluster *mock, int broker, int up) {
-    check(up ? rd_kafka_mock_broker_set_up(mock->cluster, broker) : rd_kafka_mock_broker_set_down(mock->cluster, broker),
+    check(up ? rd_kafka_mock_broker_set_up(mock->cluster, broker)
+             : rd_kafka_mock_broker_set_down(mock->cluster, broker),
           "broker up or down");
 }
 

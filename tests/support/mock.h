@@ -2,10 +2,10 @@
  *
  * A Kafka in this process: librdkafka's mock cluster on 127.0.0.1, reachable from other processes too.
  *
- * Its limits: 5 MiB or 100,000 message sets per partition, the oldest go first (fill it with lz4 and check what is there:
- * topic_ends()); no admin calls; no transaction markers, so no holes between offsets; the first join of a group takes 3 s; an empty
- * fetch waits the whole fetch.wait.max.ms. Set session.timeout.ms=3600, heartbeat.interval.ms=200 and
- * fetch.wait.max.ms=10 for consumers that have to be quick on it: MOCK_CONSUMER_SETTINGS.
+ * Its limits: 5 MiB or 100,000 message sets per partition, the oldest go first (fill it with lz4 and check what is
+ * there: topic_ends()); no admin calls; no transaction markers, so no holes between offsets; the first join of a group
+ * takes 3 s; an empty fetch waits the whole fetch.wait.max.ms. Set session.timeout.ms=3600, heartbeat.interval.ms=200
+ * and fetch.wait.max.ms=10 for consumers that have to be quick on it: MOCK_CONSUMER_SETTINGS.
  */
 #ifndef SUPPORT_MOCK_H
 #define SUPPORT_MOCK_H
@@ -35,7 +35,8 @@ void mock_close(mock_cluster *mock);
 const char *mock_bootstrap(const mock_cluster *mock); /* lives as long as the mock */
 void mock_topic(mock_cluster *mock, const char *topic, int partitions);
 
-/* The next `count` requests of this kind are answered with these Kafka error codes; -195 (local transport) cuts the connection. */
+/* The next `count` requests of this kind are answered with these Kafka error codes; -195 (local transport) cuts the
+ * connection. */
 void mock_fail(mock_cluster *mock, int request, const int *errors, size_t count);
 
 /* Brokers are numbered from 1. */

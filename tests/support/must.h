@@ -19,7 +19,8 @@ _Noreturn void must_failed(const char *file, int line, const char *format, ...) 
 /* Memory that is there, zeroed; free() frees it. */
 void *must_alloc(size_t count, size_t size);
 
-/* A name that no other test of this or another process uses, "stem-PID-TIME-N"; free() frees it. For topics and groups. */
+/* A name that no other test of this or another process uses, "stem-PID-TIME-N"; free() frees it. For topics and groups.
+ */
 char *must_name(const char *stem);
 
 uint64_t must_now_ms(void); /* monotonic */

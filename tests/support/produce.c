@@ -101,8 +101,8 @@ void producer_put(test_producer *producer, const produced_record *record) {
 
     /* The headers belong to librdkafka once it has taken the record, and to us as long as it has not. */
     while ((error = put(producer, record, headers))) {
-        MUST(rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL && must_now_ms() < deadline_ms,
-             "producer: %s", rd_kafka_error_string(error));
+        MUST(rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL && must_now_ms() < deadline_ms, "producer: %s",
+             rd_kafka_error_string(error));
         rd_kafka_error_destroy(error);
         rd_kafka_poll(producer->client, 50);
     }

@@ -2,8 +2,8 @@
  *
  * Filling topics, on the mock and on a real broker.
  *
- * produce_keyed() makes the records that most tests want: key "k<i>", value "<sequence> xxx...", where the sequence counts from 0
- * per key, so that a handler can check order by itself. A key always goes to partition i % partitions.
+ * produce_keyed() makes the records that most tests want: key "k<i>", value "<sequence> xxx...", where the sequence
+ * counts from 0 per key, so that a handler can check order by itself. A key always goes to partition i % partitions.
  */
 #ifndef SUPPORT_PRODUCE_H
 #define SUPPORT_PRODUCE_H
@@ -31,12 +31,14 @@ typedef struct produced_record {
     size_t header_count;
 } produced_record;
 
-/* `settings`: pairs of librdkafka settings, NULL at the end, or NULL. With "transactional.id" the transaction calls may be used. */
+/* `settings`: pairs of librdkafka settings, NULL at the end, or NULL. With "transactional.id" the transaction calls may
+ * be used. */
 test_producer *producer_open(const char *bootstrap, const char *const *settings);
 void producer_close(test_producer *producer); /* waits for what is on its way */
 
 void producer_put(test_producer *producer, const produced_record *record);
-void producer_flush(test_producer *producer); /* returns when every record is in the log; a failed delivery ends the test */
+void producer_flush(
+    test_producer *producer); /* returns when every record is in the log; a failed delivery ends the test */
 
 void producer_begin(test_producer *producer);
 void producer_commit(test_producer *producer);

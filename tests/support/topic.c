@@ -162,12 +162,13 @@ void topic_truncate(const char *bootstrap, const char *topic, int32_t partition,
 void topic_ends(const char *bootstrap, const char *topic, int32_t partition, int64_t *ret_first, int64_t *ret_end) {
     rd_kafka_t *client = client_open(RD_KAFKA_CONSUMER, bootstrap, NULL);
 
-    check(rd_kafka_query_watermark_offsets(client, topic, partition, ret_first, ret_end, PATIENCE_MS), "ends of", topic);
+    check(rd_kafka_query_watermark_offsets(client, topic, partition, ret_first, ret_end, PATIENCE_MS), "ends of",
+          topic);
     rd_kafka_destroy(client);
 }
 
-int64_t group_committed(const char *bootstrap, const char *group, const char *topic, int32_t partition, char **ret_metadata,
-                        size_t *ret_bytes) {
+int64_t group_committed(const char *bootstrap, const char *group, const char *topic, int32_t partition,
+                        char **ret_metadata, size_t *ret_bytes) {
     rd_kafka_t *client = client_open(RD_KAFKA_CONSUMER, bootstrap, group);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *entry = rd_kafka_topic_partition_list_add(list, topic, partition);

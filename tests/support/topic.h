@@ -2,7 +2,8 @@
  *
  * Looking at topics and groups from outside, and preparing them: what an operator does with command-line tools.
  *
- * topic_create(), topic_delete() and topic_grow() are admin calls and need a real broker; the rest works on the mock as well.
+ * topic_create(), topic_delete() and topic_grow() are admin calls and need a real broker; the rest works on the mock as
+ * well.
  */
 #ifndef SUPPORT_TOPIC_H
 #define SUPPORT_TOPIC_H
@@ -11,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `settings`: pairs of topic settings ("cleanup.policy", "compact"), NULL at the end, or NULL. Returns when the topic can be used. */
+/* `settings`: pairs of topic settings ("cleanup.policy", "compact"), NULL at the end, or NULL. Returns when the topic
+ * can be used. */
 void topic_create(const char *bootstrap, const char *topic, int partitions, const char *const *settings);
 void topic_delete(const char *bootstrap, const char *topic); /* returns when no broker knows it any more */
 void topic_grow(const char *bootstrap, const char *topic, int partitions);
@@ -20,9 +22,10 @@ void topic_truncate(const char *bootstrap, const char *topic, int32_t partition,
 /* The first offset and the one past the last. */
 void topic_ends(const char *bootstrap, const char *topic, int32_t partition, int64_t *ret_first, int64_t *ret_end);
 
-/* What a group has committed: the offset, -1 for nothing; the metadata, NULL for none (free() frees it; length beside it). */
-int64_t group_committed(const char *bootstrap, const char *group, const char *topic, int32_t partition, char **ret_metadata,
-                        size_t *ret_bytes);
+/* What a group has committed: the offset, -1 for nothing; the metadata, NULL for none (free() frees it; length beside
+ * it). */
+int64_t group_committed(const char *bootstrap, const char *group, const char *topic, int32_t partition,
+                        char **ret_metadata, size_t *ret_bytes);
 
 /* Commit for a group that has no members. `metadata` may be NULL. */
 void group_commit(const char *bootstrap, const char *group, const char *topic, int32_t partition, int64_t offset,

@@ -28,8 +28,8 @@ static bool check_keyed(const logged_record *record, void *context) {
 
     memcpy(text, record->key, record->key_bytes < sizeof text ? record->key_bytes : 0);
     key = strtoul(text + 1, NULL, 10);
-    if (text[0] != 'k' || key >= KEYS || record->partition != (int32_t)(key % PARTITIONS) || record->value_bytes != 100 ||
-        value_sequence(record->value, record->value_bytes) != seen_so_far->next[key]++) {
+    if (text[0] != 'k' || key >= KEYS || record->partition != (int32_t)(key % PARTITIONS) ||
+        record->value_bytes != 100 || value_sequence(record->value, record->value_bytes) != seen_so_far->next[key]++) {
         seen_so_far->wrong++;
     }
     return true;
@@ -37,7 +37,8 @@ static bool check_keyed(const logged_record *record, void *context) {
 
 Test(mock, keyed_records__read_back__each_key_in_sequence) {
     mock_cluster *mock = mock_open(2);
-    keyed_plan plan = {.topic = "t", .partitions = PARTITIONS, .records = RECORDS / 2, .keys = KEYS, .value_bytes = 100};
+    keyed_plan plan = {
+        .topic = "t", .partitions = PARTITIONS, .records = RECORDS / 2, .keys = KEYS, .value_bytes = 100};
     seen seen_so_far = {0};
     int64_t first, end;
 

@@ -13,7 +13,8 @@
 
 TestSuite(judge, .timeout = 20);
 
-/* A script is words: +5a start offset 5 with key a (+5- a null key), and its end: .5 done, !5 failed, x5 dropped, ~5 died. */
+/* A script is words: +5a start offset 5 with key a (+5- a null key), and its end: .5 done, !5 failed, x5 dropped, ~5
+ * died. */
 typedef struct script_row {
     const char *name;
     judge_lanes lanes;
@@ -53,7 +54,8 @@ static void play(test_judge *judge, const char *script) {
         int offset = word[1] - '0';
 
         if (*word == '+') {
-            tickets[offset] = judge_start(judge, "t", 0, offset, word[2] == '-' ? NULL : &word[2], word[2] == '-' ? 0 : 1);
+            tickets[offset] =
+                judge_start(judge, "t", 0, offset, word[2] == '-' ? NULL : &word[2], word[2] == '-' ? 0 : 1);
         } else {
             judge_end(judge, tickets[offset],
                       *word == '.'   ? JUDGE_DONE
@@ -72,7 +74,9 @@ Test(judge, script__every_fault__is_counted_and_only_that) {
         test_judge *judge = judge_new(row->lanes);
         judge_verdict verdict;
         char text[1024];
-        bool content, want = row->missing + row->duplicates + row->out_of_order + row->overlaps + row->unexpected + row->running == 0;
+        bool content, want = row->missing + row->duplicates + row->out_of_order + row->overlaps + row->unexpected +
+                                 row->running ==
+                             0;
 
         if (row->expected) judge_expect(judge, "t", 0, 0, row->expected);
         play(judge, row->script);
@@ -138,7 +142,8 @@ Test(judge, threads__many_records__all_are_remembered) {
     cr_assert(judge_is_content(judge, text, sizeof text), "%s", text);
     cr_assert(eq(u64, judge_verdict_now(judge).started, RECORDS));
     cr_assert(eq(u64, judge_ended(judge), RECORDS));
-    for (int64_t offset = 0; offset < RECORDS; offset++) judge_expect(judge, "t", (int32_t)(offset % 4), offset, offset + 1);
+    for (int64_t offset = 0; offset < RECORDS; offset++)
+        judge_expect(judge, "t", (int32_t)(offset % 4), offset, offset + 1);
     cr_assert(judge_is_content(judge, text, sizeof text), "%s", text);
     judge_free(judge);
 }
