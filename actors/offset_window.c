@@ -197,31 +197,37 @@ void wf_window_skip_to(wf_offset_window *window, int64_t end) {
     complete_hole(window, end);
 }
 
+/* The frontier's own record: its bit is never set, the window just moves on. */
+static void complete_frontier(wf_offset_window *window) {
+    int64_t next = window->frontier + 1;
+    if (is_set(window, next)) {
+        window->run_count--;
+        move_frontier(window, next);
+        return;
+    }
+    window->frontier = next;
+    if (window->highest < next) window->highest = next;
+}
+
 bool wf_window_complete(wf_offset_window *window, int64_t offset) {
     if (offset < window->frontier || offset >= window->fetched_end) return false;
-    bool is_right_set = is_set(window, offset + 1);
     if (offset == window->frontier) {
-        if (is_right_set) {
-            window->run_count--;
-            move_frontier(window, offset + 1);
-        } else {
-            window->frontier = offset + 1;
-            if (window->highest <= offset) window->highest = offset + 1;
-        }
+        complete_frontier(window);
         return true;
     }
     if (offset >= window->highest) {
         reserve_or_die(window, offset + 1);
-        window->run_count += !is_set(window, offset - 1);
         window->highest = offset + 1;
-        *word_of(window, offset) |= (uint64_t)1 << bit_of(offset);
-        return true;
     }
     uint64_t *word = word_of(window, offset);
-    uint64_t bit = (uint64_t)1 << bit_of(offset);
-    if (*word & bit) return false;
-    *word |= bit;
-    window->run_count += 1 - (uint64_t)is_right_set - (uint64_t)is_set(window, offset - 1);
+    uint64_t bits = *word;
+    unsigned bit = bit_of(offset);
+    if (bits >> bit & 1) return false;
+    *word = bits | (uint64_t)1 << bit;
+    /* The neighbours are in the same word mostly; what is outside of the window is 0 there. */
+    uint64_t left = bit > 0 ? bits >> (bit - 1) & 1 : is_set(window, offset - 1);
+    uint64_t right = bit < 63 ? bits >> (bit + 1) & 1 : is_set(window, offset + 1);
+    window->run_count += 1 - left - right;
     return true;
 }
 

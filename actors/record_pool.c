@@ -155,8 +155,14 @@ static wf_record_chunk *start_chunk(wf_record_pool *pool, unsigned size_class) {
 
 /* Records */
 
+/* In halves: of one memset of 128 bytes gcc makes a `rep stosq`, which costs 20 ns before its first byte. */
+static inline void clear_head(wf_record *record) {
+    memset(record, 0, sizeof *record / 2);
+    memset((char *)record + sizeof *record / 2, 0, sizeof *record / 2);
+}
+
 static wf_record *begin_record(wf_record_pool *pool, wf_record *record, size_t block_bytes, unsigned size_class) {
-    memset(record, 0, sizeof *record);
+    clear_head(record);
     record->block_bytes = (uint32_t)block_bytes;
     record->size_class = (uint8_t)size_class;
     pool->held_bytes += block_bytes;

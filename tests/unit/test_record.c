@@ -26,7 +26,8 @@ static int32_t wire_length(field value) {
 static wf_record *make_record(field key, field value, const char *const *names, const field *values, size_t count) {
     size_t header_bytes = 0;
     for (size_t i = 0; i < count; i++) header_bytes += wf_record_header_size(strlen(names[i]), wire_length(values[i]));
-    wf_record *record = calloc(1, sizeof *record + key.length + value.length + header_bytes);
+    wf_record *record = malloc(sizeof *record + key.length + value.length + header_bytes);
+    memset(record, 0xee, sizeof *record + key.length + value.length + header_bytes);
     record->key_bytes = wire_length(key);
     record->value_bytes = wire_length(value);
     record->header_bytes = (uint32_t)header_bytes;
