@@ -152,6 +152,7 @@ static wf_work_manager_options manager_options(const weft_consumer *consumer) {
         .stuck_grace_ns = (uint64_t)options->stuck_grace_ms * ms,
         .map_span = wf_metadata_span_that_fits((size_t)options->metadata_max_bytes),
         .map_runs = wf_metadata_runs_that_fit((size_t)options->metadata_max_bytes),
+        .map_bytes = (uint64_t)options->metadata_max_bytes,
     };
 }
 

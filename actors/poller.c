@@ -225,6 +225,7 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     wf_check_partition(drained->slot, drained->epoch);
     WF_CHECK(slot->epoch == drained->epoch && slot->phase == WF_SLOT_REVOKING);
     slot->drained = true;
+    self->fenced_ever = self->fenced_ever || drained->unfinished > 0;
 }
 
 /* Is nothing owed for this partition any more? Past the deadline the last commit is given up, with a word. */
@@ -416,7 +417,9 @@ static void deinit(void *state, weft_env *env) {
     rebalance_close(&self->revoke);
     free(self->topics);
     free(self->slots);
-    wf_record_pool_deinit(&self->pool);
+    /* A fenced record may be in a handler's hands for ever; without one, all blocks must be home. */
+    if (self->fenced_ever) wf_record_pool_abandon(&self->pool);
+    else wf_record_pool_deinit(&self->pool);
 }
 
 const weft_actor_class wf_poller = {

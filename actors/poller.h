@@ -123,6 +123,7 @@ typedef struct wf_poller_state {
     uint64_t error_logged_ns;
     uint64_t errors_silent;
     /* Life. */
+    bool fenced_ever; /* a record was out when its epoch ended */
     bool stopping;
     bool closed;
     uint64_t stop_deadline_ns;

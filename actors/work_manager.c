@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "metadata.h"
 
 enum {
     TIMER_WAKE = 0,     /* the next retry or the next drain deadline */
@@ -244,8 +245,10 @@ static bool may_start(void *context, const wf_record *record) {
     const wf_work_slot *slot = &self->slots[record->slot];
     if (slot->phase != WF_WORK_ACTIVE) return false;
     if ((uint64_t)(record->offset - slot->progress.frontier) < self->options.map_span) return true;
-    uint64_t unseen = slot->completed_sent - slot->progress.completed;
-    return slot->progress.runs + unseen + slot->out + 1 < self->options.map_runs;
+    uint64_t runs = slot->progress.runs + slot->completed_sent - slot->progress.completed + slot->out + 1;
+    if (runs < self->options.map_runs) return true;
+    uint64_t span = (uint64_t)(record->offset - slot->progress.frontier) + 1;
+    return wf_metadata_size_bound(span, runs) <= self->options.map_bytes;
 }
 
 static bool has_room(const wf_work_manager_state *self) {

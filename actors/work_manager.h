@@ -51,7 +51,8 @@ typedef struct wf_work_manager_options {
     uint64_t handler_deadline_ns; /* 0: none */
     uint64_t stuck_grace_ns;
     uint64_t map_span;          /* the map of a partition fits as long as it spans no more offsets than this, */
-    uint64_t map_runs;          /* or has no more completed runs than this */
+    uint64_t map_runs;          /* or has no more completed runs than this; */
+    uint64_t map_bytes;         /* beyond both the codec's bound decides: offset.metadata.max.bytes */
 } wf_work_manager_options;
 
 extern const weft_actor_class wf_work_manager;

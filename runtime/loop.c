@@ -2,6 +2,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,11 +144,11 @@ static void receive_one(wf_loop *loop, const wf_header *header, const void *body
     wf_actor_deliver(&actor->actor, &message);
 }
 
-static void drain_inbox(wf_loop *loop) {
+static void drain_inbox(wf_loop *loop, int max) {
     wf_header header;
     const void *body;
     size_t bytes;
-    for (int i = 0; i < DRAIN_MAX && wf_inbox_receive(loop->inbox, false, &header, &body, &bytes); i++) {
+    for (int i = 0; i < max && wf_inbox_receive(loop->inbox, false, &header, &body, &bytes); i++) {
         loop->now_ns = wf_clock_now_ns();
         receive_one(loop, &header, body, bytes);
     }
@@ -230,10 +231,11 @@ static void *loop_main(void *argument) {
     wf_header ready = {.type = WF_SYSTEM_READY, .from = 0, .to = WF_PROGRAM};
     wf_loop_send(loop, ready, &loop->index, sizeof loop->index, true);
     while (!loop->exit) {
-        drain_inbox(loop);
+        drain_inbox(loop, DRAIN_MAX);
         bool more = run_turns(loop);
         if (!loop->exit) sleep_or_look(loop, more);
     }
+    drain_inbox(loop, INT_MAX); /* what was sent before the exit may lie in another sender's pipe: it owns memory */
     for (uint32_t i = 0; i < loop->actor_count; i++) wf_actor_free(&loop->actors[i]->actor);
     close_outboxes(loop);
     return NULL;
