@@ -411,7 +411,7 @@ static void deinit(void *state, weft_env *env) {
     for (uint32_t i = 0; i < self->slot_count; i++) wf_poller_drop_commits(&self->slots[i]);
     for (uint32_t i = 0; i < self->topic_count; i++) {
         free(self->topics[i].slots);
-        free(self->topics[i].name);
+        if (!self->fenced_ever) free(self->topics[i].name); /* a record in a handler's hands names it */
     }
     rebalance_close(&self->assign);
     rebalance_close(&self->revoke);

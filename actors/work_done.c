@@ -185,6 +185,7 @@ static void park(wf_work_manager_state *self, wf_record *record) {
     return_credit(self, record);
     record->flags |= WF_RECORD_DEFERRED;
     self->parked_records++;
+    self->defers = true;
     self->out_bytes += record->block_bytes;
     if (record->state != WF_RECORD_DROPPED) {
         record->state = WF_RECORD_PARKED;

@@ -254,7 +254,7 @@ static bool may_start(void *context, const wf_record *record) {
 static bool has_room(const wf_work_manager_state *self) {
     const wf_work_manager_options *options = &self->options;
     return self->lent_records < options->in_flight_max_records && self->out_bytes < options->in_flight_max_bytes &&
-           (self->parked_records == 0 || self->parked_records + self->lent_records < options->pending_max_records);
+           (!self->defers || self->parked_records + self->lent_records < options->pending_max_records);
 }
 
 static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *worker, wf_chain *slice) {
@@ -284,7 +284,7 @@ static void dispatch(wf_work_manager_state *self, weft_env *env) {
         wf_worker_entry *worker = wf_workers_pick(&self->workers);
         if (!worker) return;
         uint64_t room = options->in_flight_max_records - self->lent_records;
-        if (self->parked_records) room = at_most((uint32_t)room, options->pending_max_records - self->parked_records - self->lent_records);
+        if (self->defers) room = at_most((uint32_t)room, options->pending_max_records - self->parked_records - self->lent_records);
         uint32_t size = at_most(wf_workers_slice_size(&self->workers, worker, self->lanes.queued), room);
         wf_take take = {.records_max = size,
                         .lane_max = at_most(wf_workers_lane_size(&self->workers, size), room),

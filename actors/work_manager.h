@@ -113,6 +113,7 @@ typedef struct wf_work_manager_state {
     wf_chain home;             /* finished blocks */
     uint64_t credit_bytes;
     uint32_t credit_records;
+    bool defers;               /* the handler has deferred a record: pending.max.records bounds what is lent, too */
     bool want_completions;
     bool hold_timer;           /* armed */
     bool deadline_timer;

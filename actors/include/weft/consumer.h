@@ -68,8 +68,8 @@ WEFT_EXPORT void weft_consumer_request_stop(weft_consumer *consumer);
  *          reason of an earlier failure. */
 WEFT_EXPORT weft_status weft_consumer_stop(weft_consumer *consumer, int64_t timeout_ms);
 
-/* Stop fetching and starting records of a topic (NULL: all topics), or of one partition of it (-1: all), and go on again. What runs, ends. Partitions
- * that are assigned later are not affected. */
+/* Stop fetching and starting records of a topic (NULL: all topics), or of one partition of it (-1: all), and go on again. What runs, ends. Works on
+ * partitions that this consumer has, or had and may get back; one that comes back is still paused. */
 WEFT_EXPORT weft_status weft_consumer_pause(weft_consumer *consumer, const char *topic, int32_t partition);
 WEFT_EXPORT weft_status weft_consumer_resume(weft_consumer *consumer, const char *topic, int32_t partition);
 
