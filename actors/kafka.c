@@ -38,6 +38,8 @@ enum {
     METADATA_MAX = 32767,         /* librdkafka writes the length as int16 and does not check it */
     VERSION_METADATA_BINARY = 0x02060100, /* 2.6.1: metadata with a NUL byte no longer continues in foreign memory */
     VERSION_COOPERATIVE = 0x020a0000,     /* 2.10.0: commits during a cooperative rebalance no longer lose partitions */
+    CLOSE_WAIT_MS = 50,
+    CLOSE_WAITS_MAX = 6000 / CLOSE_WAIT_MS,
     LOG_LEVEL_WARNING = 4, /* of syslog, as librdkafka counts */
 };
 
@@ -525,22 +527,36 @@ static void discard(rd_kafka_message_t *message, void *opaque) {
 }
 
 static void free_queue(rd_kafka_queue_t *queue) {
-    if (!queue) return;
     rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
     rd_kafka_queue_destroy(queue);
 }
 
+/* A close that has begun must come to its end: librdkafka never ends if it is destroyed while its LeaveGroup request is on
+ * the way. That request gives up after 5 s; where even more is stuck, the client is left to itself. */
+static bool finish_close(door *self) {
+    if (self->unanswered) rd_kafka_assign(self->rk, NULL);
+    for (int waits = 0; self->closing && !self->closed && waits < CLOSE_WAITS_MAX; waits++) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(self->replies, CLOSE_WAIT_MS);
+        if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) rd_kafka_assign(self->rk, NULL);
+        if (event) rd_kafka_event_destroy(event);
+        self->closed = rd_kafka_consumer_closed(self->rk) != 0;
+    }
+    return self->closed || !self->closing;
+}
+
+static void free_client(door *self) {
+    bool finished = finish_close(self);
+    /* Queued records too keep librdkafka from ending. */
+    rd_kafka_consume_callback_queue(self->records, 0, discard, NULL);
+    free_queue(self->records);
+    free_queue(self->events);
+    free_queue(self->replies);
+    if (finished) rd_kafka_destroy_flags(self->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
 static void door_free(wf_kafka *kafka) {
     door *self = door_of(kafka);
-    if (self->rk) {
-        /* Queued records and an unanswered rebalance both keep librdkafka from ending. */
-        if (!self->closed && self->unanswered) rd_kafka_assign(self->rk, NULL);
-        if (self->records) rd_kafka_consume_callback_queue(self->records, 0, discard, NULL);
-        free_queue(self->records);
-        free_queue(self->events);
-        free_queue(self->replies);
-        rd_kafka_destroy_flags(self->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    }
+    if (self->rk) free_client(self);
     wf_kafka_notes_deinit(&self->notes);
     wf_kafka_topics_deinit(&self->topics);
     if (self->events_fd >= 0) close(self->events_fd);
