@@ -35,13 +35,15 @@ static void unlink_fenced(wf_work_manager_state *self, wf_record *record) {
     record->slot_prev = record->slot_next = NULL;
 }
 
-static void return_credit(wf_work_manager_state *self, const wf_record *record) {
+static void return_credit(wf_work_manager_state *self, wf_record *record) {
+    if (record->flags & WF_RECORD_CREDITED) return;
+    record->flags |= WF_RECORD_CREDITED;
     self->credit_records++;
     self->credit_bytes += record->block_bytes;
 }
 
 void wf_work_go_home(wf_work_manager_state *self, wf_record *record) {
-    if (!(record->flags & WF_RECORD_DEFERRED)) return_credit(self, record);
+    return_credit(self, record);
     free(record->reason);
     record->reason = NULL;
     wf_chain_push(&self->home, record);
