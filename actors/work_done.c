@@ -35,13 +35,15 @@ static void unlink_fenced(wf_work_manager_state *self, wf_record *record) {
     record->slot_prev = record->slot_next = NULL;
 }
 
-static void return_credit(wf_work_manager_state *self, const wf_record *record) {
+static void return_credit(wf_work_manager_state *self, wf_record *record) {
+    if (record->flags & WF_RECORD_CREDITED) return;
+    record->flags |= WF_RECORD_CREDITED;
     self->credit_records++;
     self->credit_bytes += record->block_bytes;
 }
 
 void wf_work_go_home(wf_work_manager_state *self, wf_record *record) {
-    if (!(record->flags & WF_RECORD_DEFERRED)) return_credit(self, record);
+    return_credit(self, record);
     free(record->reason);
     record->reason = NULL;
     wf_chain_push(&self->home, record);
@@ -136,17 +138,6 @@ static verdict judge_failure(wf_work_manager_state *self, weft_env *env, wf_reco
 
 /* --- records coming back */
 
-static bool take_early(wf_work_manager_state *self, const wf_record *record, wf_unparked *ret_unparked) {
-    wf_unparked *items = self->early.items;
-    for (uint32_t i = 0; i < self->early.count; i++) {
-        if (items[i].record != record) continue;
-        *ret_unparked = items[i];
-        items[i] = items[--self->early.count];
-        return true;
-    }
-    return false;
-}
-
 /* A record of an old epoch came back. If it was delivered to us again and waits behind this very flight, a success counts for it. */
 static void come_back_fenced(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success) {
     unlink_fenced(self, record);
@@ -224,13 +215,26 @@ static void come_back(wf_work_manager_state *self, weft_env *env, wf_record *rec
     self->out_bytes -= record->block_bytes;
     if (record->attempt > 1) self->retries_out--;
     if (record->status == WF_DONE_PENDING) {
-        wf_unparked early;
         park(self, record);
-        if (self->early.count && take_early(self, record, &early)) unpark(self, env, &early);
     } else if (record->state == WF_RECORD_DROPPED) {
         come_back_fenced(self, env, record, record->status == WF_DONE_SUCCESS);
     } else {
         settle(self, env, record, back, retry_ns);
+    }
+}
+
+/* Records that were completed before their DONE came. Not before the whole slice is back in its lanes: a failed one goes in front of
+ * those that came back unrun behind it. */
+static void unpark_early(wf_work_manager_state *self, weft_env *env) {
+    wf_unparked *items = self->early.items;
+    for (uint32_t i = 0; i < self->early.count;) {
+        wf_unparked early = items[i];
+        if (!(early.record->flags & WF_RECORD_DEFERRED)) {
+            i++;
+            continue;
+        }
+        items[i] = items[--self->early.count];
+        unpark(self, env, &early);
     }
 }
 
@@ -268,6 +272,7 @@ void wf_work_on_done(void *state, weft_env *env, const weft_message *message) {
         if (alone) give_back(self, &back, &retry_ns); /* in an open lane nobody waits for its neighbour's retry */
     }
     give_back(self, &back, &retry_ns);
+    if (self->early.count) unpark_early(self, env);
 }
 
 void wf_work_on_unparked(void *state, weft_env *env, const weft_message *message) {

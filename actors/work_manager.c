@@ -459,7 +459,10 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     (void)env;
     wf_work_manager_state *self = state;
     self->options = *(const wf_work_manager_options *)argument;
-    wf_workers_init(&self->workers, self->options.slice_max_records);
+    /* Who is abandoned takes everything in his hands along: that must be one record, not those of other keys. */
+    bool one_by_one = self->options.handler_deadline_ns && self->options.stuck_policy == WF_STUCK_ABANDON;
+    wf_workers_init(&self->workers, one_by_one ? 1 : self->options.slice_max_records);
+    self->workers.single = one_by_one;
     return wf_lanes_init(&self->lanes, self->options.ordering, self->options.null_key_serial, self->options.virtual_partitions);
 }
 

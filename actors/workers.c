@@ -63,7 +63,7 @@ weft_status wf_workers_add(wf_workers *workers, uint32_t actor, uint32_t number)
 
 wf_worker_entry *wf_workers_pick(const wf_workers *workers) {
     if (workers->by_load[0]) return workers->by_load[0];
-    return workers->handler_ns < second_slice_handler_ns ? workers->by_load[1] : NULL;
+    return !workers->single && workers->handler_ns < second_slice_handler_ns ? workers->by_load[1] : NULL;
 }
 
 static uint32_t clamp_size(const wf_workers *workers, double size) {

@@ -47,6 +47,7 @@ typedef struct wf_workers {
     wf_worker_entry *by_load[WF_SLICES_MAX + 1]; /* last used first: warm caches, and idle threads stay asleep */
     uint32_t load_count[WF_SLICES_MAX + 1];
     uint32_t slice_max;
+    bool single;               /* one slice per worker: set by who may have to give a worker up with what it holds */
     double handler_ns;         /* moving average per record */
 } wf_workers;
 
