@@ -82,6 +82,7 @@ static bool closes_lane(const wf_record *record) {
 static void run_each(worker *self, wf_record *head) {
     const void *closed = NULL;
     for (wf_record *record = head; record; record = record->next) {
+        wf_record_prefetch(record->next);
         if (record->lane == closed && closed) {
             record->status = WF_DONE_UNRUN;
             continue;

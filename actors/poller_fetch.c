@@ -225,6 +225,7 @@ void wf_poller_on_credit(void *state, weft_env *env, const weft_message *message
     wf_record *next;
     for (wf_record *record = credit->head; record; record = next) {
         next = record->next;
+        wf_record_prefetch(next);
         wf_record_pool_give(&self->pool, record);
     }
 }

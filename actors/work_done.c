@@ -238,12 +238,6 @@ static void unpark_early(wf_work_manager_state *self, weft_env *env) {
     }
 }
 
-static uint32_t count_run(const wf_record *head) {
-    uint32_t ran = 0;
-    for (const wf_record *record = head; record; record = record->next) ran += record->status != WF_DONE_UNRUN;
-    return ran;
-}
-
 /* The deadline passed while this slice ran. Which record it was is certain only where there is one. */
 static void mark_timeout(wf_record *record) {
     if (record->next || record->status == WF_DONE_PENDING) return;
@@ -259,12 +253,14 @@ void wf_work_on_done(void *state, weft_env *env, const weft_message *message) {
     wf_worker_entry *worker = self->workers.entries[slice->worker];
     WF_CHECK(worker->load > 0 && worker->slices[0].head == slice->head);
     if (worker->overrun) mark_timeout(slice->head);
-    wf_workers_done(&self->workers, worker, count_run(slice->head), weft_env_now_ns(env));
     wf_chain back = {0};
     uint64_t retry_ns = 0;
+    uint32_t ran = 0;
     wf_record *next;
     for (wf_record *record = slice->head; record; record = next) {
         next = record->next;
+        wf_record_prefetch(next);
+        ran += record->status != WF_DONE_UNRUN;
         wf_check_partition(record->slot, record->epoch);
         if (back.head && back.head->lane != record->lane) give_back(self, &back, &retry_ns);
         bool alone = record->flags & WF_RECORD_ANY_ORDER;
@@ -272,6 +268,7 @@ void wf_work_on_done(void *state, weft_env *env, const weft_message *message) {
         if (alone) give_back(self, &back, &retry_ns); /* in an open lane nobody waits for its neighbour's retry */
     }
     give_back(self, &back, &retry_ns);
+    wf_workers_done(&self->workers, worker, ran, weft_env_now_ns(env));
     if (self->early.count) unpark_early(self, env);
 }
 

@@ -98,6 +98,7 @@ static void on_records(void *state, weft_env *env, const weft_message *message) 
     wf_record *next;
     for (wf_record *record = records->head; record; record = next) {
         next = record->next;
+        wf_record_prefetch(next);
         wf_work_slot *slot = current_slot(self, record->slot, record->epoch);
         if (slot && slot->phase == WF_WORK_ACTIVE) accept(self, slot, record);
         else wf_work_go_home(self, record);

@@ -44,25 +44,17 @@ typedef enum wf_record_flag {
     WF_RECORD_CREDITED = 8, /* it was deferred once: its credit has gone home already, however often it is tried again */
 } wf_record_flag;
 
+/* Two cache lines. The first has everything that a worker touches of a record that it does not look at, and that is looked at when the
+ * record comes back: between the processor of the work manager and that of a worker one line travels there and back, not two. */
 struct weft_record {
     wf_record *next;      /* the chain the block is in */
+    void *lane;           /* work manager: the lane; for others only an identity to compare */
     wf_record *slot_prev; /* work manager: unfinished records of the slot in offset order */
     wf_record *slot_next;
-    void *lane;           /* work manager: the lane; for others only an identity to compare */
     int64_t offset;
-    uint64_t key_hash;    /* of the key; 0 for a null key */
-    uint64_t received_ns; /* when it came from Kafka, monotonic */
-    uint64_t dispatch_ns; /* when it was lent last, monotonic; 0 before */
-    int64_t timestamp_ms; /* Kafka's; -1: none */
-    const char *topic;    /* interned, lives as long as the consumer */
-    char *reason;         /* of the last failure, malloc'ed, NULL mostly; freed by whoever sends the block home */
     uint32_t slot;
     uint32_t epoch;
-    int32_t partition;
     uint32_t block_bytes; /* what the block occupies, head included: the unit of every byte budget */
-    int32_t key_bytes;    /* -1: null */
-    int32_t value_bytes;  /* -1: null */
-    uint32_t header_bytes; /* encoded headers behind the value, see wf_record_headers_put() */
     uint32_t pending;     /* slot in the pending table plus 1; 0: not deferred */
     uint16_t header_count;
     uint16_t attempt;     /* 1 while it runs first */
@@ -70,7 +62,23 @@ struct weft_record {
     uint8_t state;        /* wf_record_state */
     uint8_t size_class;   /* the pool's */
     uint8_t flags;        /* wf_record_flag, work manager */
+    /* --- second line */
+    uint64_t key_hash;    /* of the key; 0 for a null key */
+    uint64_t received_ns; /* when it came from Kafka, monotonic */
+    uint64_t dispatch_ns; /* when it was lent last, monotonic; 0 before */
+    int64_t timestamp_ms; /* Kafka's; -1: none */
+    const char *topic;    /* interned, lives as long as the consumer */
+    char *reason;         /* of the last failure, malloc'ed, NULL mostly; freed by whoever sends the block home */
+    int32_t partition;
+    int32_t key_bytes;    /* -1: null */
+    int32_t value_bytes;  /* -1: null */
+    uint32_t header_bytes; /* encoded headers behind the value, see wf_record_header_put() */
 };
+
+/* Lists of records are walked with this: each hop would otherwise wait for memory that another processor had last. */
+static inline void wf_record_prefetch(const wf_record *record) {
+    __builtin_prefetch(record, 1);
+}
 
 static inline char *wf_record_bytes(wf_record *record) {
     return (char *)(record + 1);
