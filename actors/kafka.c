@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The production door to Kafka: librdkafka's consumer behind the table of functions in kafka.h. The only product file that
- * includes <librdkafka/rdkafka.h> (embedded.c, the broker for examples, gets it through rdkafka_mock.h).
+ * The production door to Kafka: librdkafka's consumer behind the table of functions in kafka.h. The only product file
+ * that includes <librdkafka/rdkafka.h> (embedded.c, the broker for examples, gets it through rdkafka_mock.h).
  *
  * Owns: the client, three queues of it and two eventfds. Records arrive on a queue of our own (every partition queue is
- * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, on the reply queue.
+ * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, on the reply
+ * queue.
  *
- * 1. No call of the sink is made from inside a callback of librdkafka, except on_record() and on_eof(): what the callbacks
- *    see becomes a note, handed out after the library's call has returned.
- * 2. Nothing waits for the network. Pause, assign and subscribe wait for librdkafka's main thread alone, which never blocks.
+ * 1. No call of the sink is made from inside a callback of librdkafka, except on_record() and on_eof(): what the
+ * callbacks see becomes a note, handed out after the library's call has returned.
+ * 2. Nothing waits for the network. Pause, assign and subscribe wait for librdkafka's main thread alone, which never
+ * blocks.
  * 3. A partition is resumed only if it was paused here: librdkafka below 2.4 rewinds one that was not paused.
  * 4. No partition is paused when it is unassigned: the pause would outlive the assignment.
  * 5. Once close_begin() was called, the consumer queue lies behind the reply queue and is never polled by itself.
@@ -33,7 +35,7 @@
 #include "kafka_topic.h"
 
 enum {
-    POLLS_MAX = 64,               /* events per queue and serve() call: enough for any burst but logs, short for the loop */
+    POLLS_MAX = 64, /* events per queue and serve() call: enough for any burst but logs, short for the loop */
     COMMITTED_TIMEOUT_MS = 10000, /* one OffsetFetch incl. the search for the coordinator; the poller asks again */
     METADATA_MAX = 32767,         /* librdkafka writes the length as int16 and does not check it */
     VERSION_METADATA_BINARY = 0x02060100, /* 2.6.1: metadata with a NUL byte no longer continues in foreign memory */
@@ -57,7 +59,7 @@ typedef struct door {
     char *group_id;
     wf_kafka_notes notes;
     wf_kafka_topics topics;
-    bool unanswered;   /* librdkafka waits for assign() or unassign() */
+    bool unanswered; /* librdkafka waits for assign() or unassign() */
     bool closing;
     bool closed;
     bool closed_told;
@@ -107,7 +109,8 @@ static void note_error(door *self, rd_kafka_resp_err_t err, const char *text, co
     char full[1024];
     char reason[768];
     bool fatal = err == RD_KAFKA_RESP_ERR__FATAL;
-    rd_kafka_resp_err_t cause = fatal ? rd_kafka_fatal_error(self->rk, reason, sizeof reason) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t cause =
+        fatal ? rd_kafka_fatal_error(self->rk, reason, sizeof reason) : RD_KAFKA_RESP_ERR_NO_ERROR;
     describe(cause ? (int)cause : (int)err, cause ? reason : text, full, sizeof full);
     wf_kafka_notes_error(&self->notes, fatal ? WF_KAFKA_FATAL : WF_KAFKA_RETRY, full, topic, partition);
     ring_eventfd(self->events_fd);
@@ -143,7 +146,8 @@ static rd_kafka_topic_partition_list_t *list_of(const wf_kafka_partition *partit
     return list;
 }
 
-/* Committed metadata is anybody's bytes. Before 2.6.1 librdkafka copies up to the first NUL and leaves the rest unset. */
+/* Committed metadata is anybody's bytes. Before 2.6.1 librdkafka copies up to the first NUL and leaves the rest unset.
+ */
 static size_t readable_bytes(const rd_kafka_topic_partition_t *from) {
     if (!from->metadata) return 0;
     if (rd_kafka_version() >= VERSION_METADATA_BINARY) return from->metadata_size;
@@ -365,8 +369,9 @@ static int64_t door_log_end(wf_kafka *kafka, const char *topic, int32_t partitio
     return high >= 0 ? high : -1;
 }
 
-/* Below 2.2 a fetcher that found its queue full sleeps up to a second whatever the application reads; any request to the
- * leader wakes its thread. The call sends one per leader and returns at once: the time-out of 0 drops the answers. */
+/* Below 2.2 a fetcher that found its queue full sleeps up to a second whatever the application reads; any request to
+ * the leader wakes its thread. The call sends one per leader and returns at once: the time-out of 0 drops the answers.
+ */
 static void door_wake(wf_kafka *kafka) {
     door *self = door_of(kafka);
     if (self->backs_off || self->closing) return;
@@ -398,8 +403,7 @@ static weft_status door_fetch_committed(wf_kafka *kafka, const wf_kafka_partitio
         ring_eventfd(self->events_fd);
         return WEFT_OK;
     }
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(self->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(self->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
     char reason[256];
     rd_kafka_AdminOptions_set_request_timeout(options, COMMITTED_TIMEOUT_MS, reason, sizeof reason);
     /* Offsets that a transaction has not yet decided are an error that passes, not an old value. */
@@ -415,7 +419,8 @@ static weft_status door_fetch_committed(wf_kafka *kafka, const wf_kafka_partitio
 
 static void forward_to_records(door *self, const rd_kafka_topic_partition_list_t *list) {
     for (int i = 0; i < list->cnt; i++) {
-        rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(self->rk, list->elems[i].topic, list->elems[i].partition);
+        rd_kafka_queue_t *queue =
+            rd_kafka_queue_get_partition(self->rk, list->elems[i].topic, list->elems[i].partition);
         if (!queue) continue;
         rd_kafka_queue_forward(queue, self->records);
         rd_kafka_queue_destroy(queue);
@@ -465,7 +470,8 @@ static weft_status set_held(door *self, const char *topic, int32_t partition, bo
     return err ? WEFT_ESTALE : WEFT_OK;
 }
 
-static weft_status door_unassign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
+static weft_status door_unassign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count,
+                                 bool incremental) {
     door *self = door_of(kafka);
     for (size_t i = 0; i < count; i++) {
         set_held(self, partitions[i].topic, partitions[i].partition, false);
@@ -531,8 +537,8 @@ static void free_queue(rd_kafka_queue_t *queue) {
     rd_kafka_queue_destroy(queue);
 }
 
-/* A close that has begun must come to its end: librdkafka never ends if it is destroyed while its LeaveGroup request is on
- * the way. That request gives up after 5 s; where even more is stuck, the client is left to itself. */
+/* A close that has begun must come to its end: librdkafka never ends if it is destroyed while its LeaveGroup request is
+ * on the way. That request gives up after 5 s; where even more is stuck, the client is left to itself. */
 static bool finish_close(door *self) {
     if (self->unanswered) rd_kafka_assign(self->rk, NULL);
     for (int waits = 0; self->closing && !self->closed && waits < CLOSE_WAITS_MAX; waits++) {
@@ -662,9 +668,10 @@ weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kaf
     if (status != WEFT_OK) goto fail;
     const char *strategy = wf_kafka_setting_value(settings, count, "partition.assignment.strategy");
     if (strategy && strstr(strategy, "cooperative") && rd_kafka_version() < VERSION_COOPERATIVE)
-        wf_kafka_notes_log(&self->notes, LOG_LEVEL_WARNING,
-                           "cooperative rebalancing with librdkafka below 2.10 may lose partitions that commit meanwhile; "
-                           "the eager strategies (range, roundrobin) do not");
+        wf_kafka_notes_log(
+            &self->notes, LOG_LEVEL_WARNING,
+            "cooperative rebalancing with librdkafka below 2.10 may lose partitions that commit meanwhile; "
+            "the eager strategies (range, roundrobin) do not");
     *ret_kafka = &self->base;
     return WEFT_OK;
 fail:

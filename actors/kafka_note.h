@@ -25,15 +25,15 @@ typedef enum wf_kafka_note_kind {
 typedef struct wf_kafka_note {
     struct wf_kafka_note *next;
     wf_kafka_note_kind kind;
-    bool incremental;               /* rebalances, these four */
+    bool incremental; /* rebalances, these four */
     bool lost;
     wf_kafka_partition *partitions;
     size_t count;
-    wf_kafka_error error;           /* errors, and the three below */
-    char *text;                     /* errors and logs */
-    char *topic;                    /* NULL: none */
+    wf_kafka_error error; /* errors, and the three below */
+    char *text;           /* errors and logs */
+    char *topic;          /* NULL: none */
     int32_t partition;
-    int level;                      /* logs */
+    int level; /* logs */
 } wf_kafka_note;
 
 typedef struct wf_kafka_notes {

@@ -20,7 +20,8 @@ weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t cou
 /* The value of the last setting of this name; NULL: there is none. */
 const char *wf_kafka_setting_value(const wf_kafka_setting *settings, size_t count, const char *name);
 
-/* Always WEFT_ECONFIG (WEFT_ENOMEM without memory), with "kafka setting NAME = "VALUE": REASON". Secret values are not shown. */
+/* Always WEFT_ECONFIG (WEFT_ENOMEM without memory), with "kafka setting NAME = "VALUE": REASON". Secret values are not
+ * shown. */
 weft_status wf_kafka_setting_refuse(const char *name, const char *value, const char *reason, char **ret_error);
 
 #endif

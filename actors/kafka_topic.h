@@ -4,8 +4,8 @@
  * their partitions. Pure data.
  *
  * 1. A topic is never removed before the table ends, so the address of its entry can stand for it.
- * 2. Handles (the library's own addresses of topics) may change and may be reused for another topic after an assignment:
- *    wf_kafka_topics_forget_handles() comes before each.
+ * 2. Handles (the library's own addresses of topics) may change and may be reused for another topic after an
+ * assignment: wf_kafka_topics_forget_handles() comes before each.
  */
 #ifndef WF_KAFKA_TOPIC_H
 #define WF_KAFKA_TOPIC_H

@@ -100,7 +100,8 @@ static void on_commit_result(void *context, wf_kafka_error error, const char *te
     member->commits++;
     member->commit_error = error;
     if (error) snprintf(member->text, sizeof member->text, "%s", text);
-    for (size_t i = 0; i < count; i++) member->partition_error[partitions[i].partition] = (wf_kafka_error)partitions[i].error;
+    for (size_t i = 0; i < count; i++)
+        member->partition_error[partitions[i].partition] = (wf_kafka_error)partitions[i].error;
     member->commit_under_way = false;
     if (!member->revoke_waits) return;
     bool final = true;
@@ -167,8 +168,9 @@ static const wf_kafka_sink sink = {
 void member_open(door_member *member, const char *bootstrap, const char *group, const char *topic, door_ledger *ledger,
                  const char *const *settings) {
     wf_kafka_setting all[32] = {
-        {"bootstrap.servers", bootstrap},      {"group.id", group},          {"auto.offset.reset", "earliest"},
-        {"session.timeout.ms", "3600"},        {"heartbeat.interval.ms", "200"}, {"fetch.wait.max.ms", "10"},
+        {"bootstrap.servers", bootstrap},           {"group.id", group},
+        {"auto.offset.reset", "earliest"},          {"session.timeout.ms", "3600"},
+        {"heartbeat.interval.ms", "200"},           {"fetch.wait.max.ms", "10"},
         {"partition.assignment.strategy", "range"},
     };
     size_t count = 7;
@@ -196,12 +198,14 @@ static void wait_for_door(door_member *member, bool records, int timeout_ms) {
 
 void member_serve(door_member *member, int timeout_ms) {
     wait_for_door(member, false, timeout_ms);
-    while (member->door->ops->serve(member->door, &sink, member)) {}
+    while (member->door->ops->serve(member->door, &sink, member)) {
+    }
 }
 
 size_t member_turn(door_member *member, int timeout_ms) {
     wait_for_door(member, true, member->door->ops->queued(member->door) > 0 ? 0 : timeout_ms);
-    while (member->door->ops->serve(member->door, &sink, member)) {}
+    while (member->door->ops->serve(member->door, &sink, member)) {
+    }
     member->in_call = 0;
     return member->door->ops->consume(member->door, member->max_records, &sink, member);
 }

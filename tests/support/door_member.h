@@ -2,10 +2,10 @@
  *
  * A minimal member of a consumer group on the production door: what the poller does, without anything behind it.
  *
- * It answers assignments with committed offsets, counts every record in a ledger that all members of a test share, checks that
- * offsets rise without a gap within one assignment, and on a revocation commits what it has before it lets go.
- * The mock cluster refuses every commit while its group rebalances (a real broker takes them until all members have joined
- * again), so on the mock records are repeated after a rebalance.
+ * It answers assignments with committed offsets, counts every record in a ledger that all members of a test share,
+ * checks that offsets rise without a gap within one assignment, and on a revocation commits what it has before it lets
+ * go. The mock cluster refuses every commit while its group rebalances (a real broker takes them until all members have
+ * joined again), so on the mock records are repeated after a rebalance.
  */
 #ifndef SUPPORT_DOOR_MEMBER_H
 #define SUPPORT_DOOR_MEMBER_H
@@ -27,8 +27,8 @@ typedef struct door_ledger {
 
 void ledger_init(door_ledger *ledger, int partitions, int64_t records);
 void ledger_deinit(door_ledger *ledger);
-uint64_t ledger_seen(const door_ledger *ledger);                     /* offsets delivered at least once */
-uint64_t ledger_repeated(const door_ledger *ledger);                 /* deliveries beyond the first */
+uint64_t ledger_seen(const door_ledger *ledger);     /* offsets delivered at least once */
+uint64_t ledger_repeated(const door_ledger *ledger); /* deliveries beyond the first */
 
 typedef struct door_member {
     wf_kafka *door;
@@ -37,29 +37,29 @@ typedef struct door_member {
     /* Per partition of the one topic. */
     bool owned[MEMBER_PARTITIONS_MAX];
     bool held[MEMBER_PARTITIONS_MAX];
-    int64_t next[MEMBER_PARTITIONS_MAX];     /* -1: none delivered in this assignment */
-    int64_t started[MEMBER_PARTITIONS_MAX];  /* the committed offset it started at; WF_KAFKA_OFFSET_NONE */
-    int64_t eof[MEMBER_PARTITIONS_MAX];      /* -1: none yet */
+    int64_t next[MEMBER_PARTITIONS_MAX];       /* -1: none delivered in this assignment */
+    int64_t started[MEMBER_PARTITIONS_MAX];    /* the committed offset it started at; WF_KAFKA_OFFSET_NONE */
+    int64_t eof[MEMBER_PARTITIONS_MAX];        /* -1: none yet */
     char metadata[MEMBER_PARTITIONS_MAX][256]; /* as committed before the assignment */
     size_t metadata_bytes[MEMBER_PARTITIONS_MAX];
     /* What happened. */
     uint64_t records;
-    uint64_t gaps;            /* offsets that did not follow the one before */
-    uint64_t strays;          /* records of partitions that were not ours or were held */
+    uint64_t gaps;   /* offsets that did not follow the one before */
+    uint64_t strays; /* records of partitions that were not ours or were held */
     unsigned assignments;
     unsigned revocations;
     unsigned losses;
-    unsigned commits;         /* results */
+    unsigned commits;            /* results */
     wf_kafka_error commit_error; /* the last one's */
     wf_kafka_error partition_error[MEMBER_PARTITIONS_MAX];
     unsigned errors;
-    wf_kafka_error error;     /* the last one's */
-    char text[512];           /* of the last error, commit's included */
+    wf_kafka_error error; /* the last one's */
+    char text[512];       /* of the last error, commit's included */
     bool closed;
     /* How it behaves. */
-    bool defer_revoke;        /* leave revocations unanswered */
-    size_t stop_after;        /* consume_stop() after this many records of one call; 0: never */
-    size_t max_records;       /* per consume() */
+    bool defer_revoke;  /* leave revocations unanswered */
+    size_t stop_after;  /* consume_stop() after this many records of one call; 0: never */
+    size_t max_records; /* per consume() */
     void (*on_record)(struct door_member *member, const wf_kafka_record *record); /* may be NULL */
     void *user;
     /* Inner workings. */
@@ -78,12 +78,14 @@ void member_open(door_member *member, const char *bootstrap, const char *group, 
                  const char *const *settings);
 void member_free(door_member *member);
 
-/* One turn of the loop: wait up to `timeout_ms` for the descriptors, serve all events, read once. Returns records read. */
+/* One turn of the loop: wait up to `timeout_ms` for the descriptors, serve all events, read once. Returns records read.
+ */
 size_t member_turn(door_member *member, int timeout_ms);
 /* Only the events, nothing read. */
 void member_serve(door_member *member, int timeout_ms);
 
-/* Commit what was delivered, with a text as metadata (NULL: none), of every partition that is owned and has something. */
+/* Commit what was delivered, with a text as metadata (NULL: none), of every partition that is owned and has something.
+ */
 bool member_commit(door_member *member, const char *metadata);
 void member_hold(door_member *member, int partition, bool hold);
 int member_owned(const door_member *member);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The production door to Kafka against librdkafka's mock cluster. What the mock cannot show (holes between offsets, limits of
- * metadata, quick rebalances in great number) is in tests/kafka/test_door.c.
+ * The production door to Kafka against librdkafka's mock cluster. What the mock cannot show (holes between offsets,
+ * limits of metadata, quick rebalances in great number) is in tests/kafka/test_door.c.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -242,7 +242,8 @@ Test(kafka_door, commit__errors_of_the_broker__mapped_for_the_call_and_each_part
         while (member.commits == before) member_serve(&member, 50);
 
         cr_assert(eq(int, member.commit_error, rows[i].expected), "code %d: %s", rows[i].code, member.text);
-        for (int p = 0; p < 2; p++) cr_assert(eq(int, member.partition_error[p], rows[i].expected), "code %d", rows[i].code);
+        for (int p = 0; p < 2; p++)
+            cr_assert(eq(int, member.partition_error[p], rows[i].expected), "code %d", rows[i].code);
         cr_assert(member.text[0] != '\0');
     }
     while (member.losses == 0) member_turn(&member, 50);
@@ -561,9 +562,10 @@ Test(kafka_door, wake__queue_was_full__fetcher_goes_on_at_once) {
     uint64_t without_ms = drain_ms(&it, false);
     uint64_t with_ms = drain_ms(&it, true);
 
-    /* Time is what this is about: the stall is up to a second per filling. Where librdkafka has fetch.queue.backoff.ms there is
-     * none, and nothing to compare. */
-    cr_log_info("drained in %lu ms without and %lu ms with wake-ups", (unsigned long)without_ms, (unsigned long)with_ms);
+    /* Time is what this is about: the stall is up to a second per filling. Where librdkafka has fetch.queue.backoff.ms
+     * there is none, and nothing to compare. */
+    cr_log_info("drained in %lu ms without and %lu ms with wake-ups", (unsigned long)without_ms,
+                (unsigned long)with_ms);
     if (without_ms > 1500) cr_assert(lt(u64, with_ms, without_ms / 2));
     end(&it);
 }
