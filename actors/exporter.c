@@ -207,12 +207,17 @@ static void on_gauges_end(void *state, weft_env *env, const weft_message *messag
     collect(self, env);
 }
 
+/* A burst may be larger than all the credit of a subscriber: it gets what the credit covers. */
 static void on_completions(void *state, weft_env *env, const weft_message *message) {
     exporter *self = state;
     uint32_t events = (uint32_t)(message->body_bytes / sizeof(weft_event_completion));
-    for (uint32_t i = 0; i < self->subscriber_count; i++)
-        if (self->subscribers[i].completions)
-            send_event(env, &self->subscribers[i], WF_MSG_EVENT_COMPLETIONS, message->body, message->body_bytes, events);
+    for (uint32_t i = 0; i < self->subscriber_count; i++) {
+        subscriber *to = &self->subscribers[i];
+        if (!to->completions) continue;
+        uint32_t covered = events < to->credit ? events : to->credit;
+        if (covered) send_event(env, to, WF_MSG_EVENT_COMPLETIONS, message->body, covered * sizeof(weft_event_completion), covered);
+        to->dropped += events - covered;
+    }
 }
 
 static void on_event_credit(void *state, weft_env *env, const weft_message *message) {

@@ -35,15 +35,24 @@ static void unlink_fenced(wf_work_manager_state *self, wf_record *record) {
     record->slot_prev = record->slot_next = NULL;
 }
 
-static void return_credit(wf_work_manager_state *self, wf_record *record) {
-    if (record->flags & WF_RECORD_CREDITED) return;
-    record->flags |= WF_RECORD_CREDITED;
-    self->credit_records++;
-    self->credit_bytes += record->block_bytes;
+static void return_credit(wf_work_manager_state *self, const wf_record *record) {
+    if (self->owed_records) self->owed_records--;
+    else self->credit_records++;
+    uint64_t paid = self->owed_bytes < record->block_bytes ? self->owed_bytes : record->block_bytes;
+    self->owed_bytes -= paid;
+    self->credit_bytes += record->block_bytes - paid;
+}
+
+/* A record that was deferred goes back into the queue: it counts there again, or retries would pile up without bound. */
+static void take_credit_back(wf_work_manager_state *self, wf_record *record) {
+    if (!(record->flags & WF_RECORD_DEFERRED)) return;
+    record->flags &= (uint8_t)~WF_RECORD_DEFERRED;
+    self->owed_records++;
+    self->owed_bytes += record->block_bytes;
 }
 
 void wf_work_go_home(wf_work_manager_state *self, wf_record *record) {
-    return_credit(self, record);
+    if (!(record->flags & WF_RECORD_DEFERRED)) return_credit(self, record);
     free(record->reason);
     record->reason = NULL;
     wf_chain_push(&self->home, record);
@@ -163,6 +172,7 @@ static void settle(wf_work_manager_state *self, weft_env *env, wf_record *record
         return;
     }
     record->pending = 0;
+    take_credit_back(self, record);
     wf_chain_push(back, record);
 }
 

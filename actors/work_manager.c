@@ -50,7 +50,7 @@ static void flush_offsets(wf_work_manager_state *self, weft_env *env) {
 
 static void flush_home(wf_work_manager_state *self, weft_env *env) {
     send_all(env, self->options.exporter, WF_MSG_COMPLETIONS, &self->completions, sizeof(weft_event_completion));
-    if (self->credit_records == 0 && self->home.count == 0) return;
+    if (self->credit_records == 0 && self->credit_bytes == 0 && self->home.count == 0) return;
     wf_credit credit = {.head = self->home.head, .blocks = self->home.count, .records = self->credit_records, .bytes = self->credit_bytes};
     weft_env_send(env, self->options.poller, WF_MSG_CREDIT, &credit, sizeof credit);
     self->home = (wf_chain){0};

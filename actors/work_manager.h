@@ -13,7 +13,8 @@
  * 2. `head` .. `tail` of a slot are its unfinished records of the current epoch in offset order; the head blocks the frontier.
  * 3. What is of an older epoch never reaches the offset tracker; its DONE only frees lane, memory and credit.
  * 4. Per slot and epoch a FETCHED run leaves before a COMPLETED offset of it.
- * 5. Credit goes home once per record: when it is finished, or earlier, when it was deferred.
+ * 5. Credit goes home once per record: when it is finished, or earlier, when it was deferred; if it then fails and is queued again, the
+ *    credit is taken back.
  */
 #ifndef WF_WORK_MANAGER_H
 #define WF_WORK_MANAGER_H
@@ -114,6 +115,8 @@ typedef struct wf_work_manager_state {
     uint64_t credit_bytes;
     uint32_t credit_records;
     bool defers;               /* the handler has deferred a record: pending.max.records bounds what is lent, too */
+    uint64_t owed_bytes;       /* credit that went home for records which were deferred, failed, and are queued again: */
+    uint32_t owed_records;     /* paid with the next that is due */
     bool want_completions;
     bool hold_timer;           /* armed */
     bool deadline_timer;

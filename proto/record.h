@@ -38,10 +38,9 @@ typedef enum wf_record_state {
 } wf_record_state;
 
 typedef enum wf_record_flag {
-    WF_RECORD_DEFERRED = 1, /* DONE said that it was deferred, this time */
+    WF_RECORD_DEFERRED = 1, /* DONE said that it was deferred: its credit has gone home already */
     WF_RECORD_TIMED_OUT = 2, /* its deadline has passed while it was out */
     WF_RECORD_ANY_ORDER = 4, /* its lane is open: its failure stops no other record; engines read it */
-    WF_RECORD_CREDITED = 8, /* it was deferred once: its credit has gone home already, however often it is tried again */
 } wf_record_flag;
 
 /* Two cache lines. The first has everything that a worker touches of a record that it does not look at, and that is looked at when the
