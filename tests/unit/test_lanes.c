@@ -227,16 +227,19 @@ static void step_come_back(history *run) {
     uint64_t retry_ns = deferred_head || seeded_percent(&run->random, 40)
                             ? 0 : run->now_ns + 1000 * seeded_below(&run->random, 50) + run->step % 1000 + 1;
     uint32_t back_count = back.count;
-    if (!deferred_head && (retry_ns || !lane->open)) back.head->attempt++;
+    if (retry_ns || (!lane->open && seeded_percent(&run->random, deferred_head ? 20 : 100))) back.head->attempt++;
     if (lane->open && retry_ns) back_count = 1; /* each alone: equal times would leave their order open */
     if (back_count < back.count) {
         wf_record *head = back.head;
         back = (wf_chain){0};
         wf_chain_push(&back, head);
     }
+    wf_record *failed = back.head;
+    bool alone = lane->open && retry_ns;
     model_give_back(&run->model, lane, first, back_count, retry_ns);
     wf_lanes_give_back(&run->lanes, &back, retry_ns);
     REQUIRE(back.head == NULL);
+    REQUIRE(!alone || !(failed->flags & WF_RECORD_ANY_ORDER), "its failure must close its own lane");
 }
 
 static wf_record *any_queued(history *run) {
@@ -364,4 +367,112 @@ Test(lanes, histories__unordered__as_the_model) {
 
 Test(lanes, histories__many_keys__table_grows_and_empties) {
     run_shape(5, 2);
+}
+
+/* --- rules that need a name */
+
+typedef struct small {
+    wf_lanes lanes;
+    wf_record records[8];
+} small;
+
+static void begin_small(small *set, wf_ordering ordering) {
+    *set = (small){0};
+    REQUIRE_EQ(wf_lanes_init(&set->lanes, ordering, false, 4), WEFT_OK);
+    REQUIRE_EQ(wf_lanes_reserve_slot(&set->lanes, 1), WEFT_OK);
+}
+
+static wf_record *add(small *set, int i, uint64_t key_hash, uint32_t bytes) {
+    set->records[i] = (wf_record){.offset = i, .key_hash = key_hash, .key_bytes = 1, .attempt = 1, .block_bytes = bytes};
+    wf_lanes_add(&set->lanes, &set->records[i]);
+    return &set->records[i];
+}
+
+static wf_chain take(small *set, uint32_t records_max, uint64_t bytes_max) {
+    wf_take all = {.records_max = records_max, .lane_max = records_max, .bytes_max = bytes_max, .retries = true};
+    wf_chain slice;
+    wf_lanes_take(&set->lanes, &all, &slice);
+    wf_lanes_check(&set->lanes);
+    return slice;
+}
+
+Test(lanes, take__large_record_finds_no_room__is_the_first_of_the_next_slice) {
+    small set;
+    begin_small(&set, WF_ORDER_KEY);
+    add(&set, 0, 10, 100);
+    wf_record *large = add(&set, 1, 11, 5000);
+    add(&set, 2, 12, 100);
+
+    wf_chain first = take(&set, 8, 1000);
+    REQUIRE_EQ(first.count, 1);
+    wf_lanes_finish(&set.lanes, first.head);
+    add(&set, 0, 10, 100);
+
+    REQUIRE(take(&set, 8, 1000).head == large, "a record over the byte budget must start a slice");
+    wf_lanes_deinit(&set.lanes);
+}
+
+Test(lanes, add__two_keys_with_one_hash__share_a_lane_in_order) {
+    small set;
+    begin_small(&set, WF_ORDER_KEY);
+    add(&set, 0, 77, 10);
+    add(&set, 1, 77, 10)->key_bytes = 9;
+    add(&set, 2, 78, 10);
+
+    REQUIRE_EQ(set.lanes.lane_count, 2);
+    wf_chain slice = take(&set, 8, 1000);
+    REQUIRE_EQ(slice.count, 3);
+    REQUIRE(slice.head == &set.records[0] && slice.head->next == &set.records[1]);
+    REQUIRE(slice.head->lane == slice.head->next->lane);
+    wf_lanes_deinit(&set.lanes);
+}
+
+Test(lanes, give_back__record_of_an_open_lane__waits_alone) {
+    small set;
+    begin_small(&set, WF_ORDER_UNORDERED);
+    for (int i = 0; i < 4; i++) add(&set, i, 0, 10);
+    wf_chain slice = take(&set, 3, 1000);
+    wf_record *failed = wf_chain_pop(&slice);
+    wf_chain back = {0};
+    wf_chain_push(&back, failed);
+    failed->attempt++;
+
+    wf_lanes_give_back(&set.lanes, &back, 500);
+
+    REQUIRE_EQ(wf_lanes_next_retry_ns(&set.lanes), 500);
+    REQUIRE_EQ(set.lanes.slots[0].stalled, 1);
+    REQUIRE(take(&set, 8, 1000).head == &set.records[3], "its neighbours go on");
+    wf_lanes_expire(&set.lanes, 499);
+    REQUIRE_EQ(wf_lanes_ready_count(&set.lanes), 0);
+    wf_lanes_expire(&set.lanes, 500);
+    REQUIRE(take(&set, 8, 1000).head == failed);
+    wf_lanes_deinit(&set.lanes);
+}
+
+Test(lanes, urge__head_of_a_ready_lane__goes_first) {
+    small set;
+    begin_small(&set, WF_ORDER_KEY);
+    for (int i = 0; i < 3; i++) add(&set, i, 20 + (uint64_t)i, 10);
+    add(&set, 3, 21, 10);
+
+    wf_lanes_urge(&set.lanes, &set.records[3]); /* not a head: nothing happens */
+    wf_lanes_urge(&set.lanes, &set.records[2]);
+
+    REQUIRE(take(&set, 1, 1000).head == &set.records[2]);
+    REQUIRE(take(&set, 1, 1000).head == &set.records[0]);
+    wf_lanes_deinit(&set.lanes);
+}
+
+Test(lanes, next_retry__for_ever__never_comes_due) {
+    small set;
+    begin_small(&set, WF_ORDER_KEY);
+    add(&set, 0, 5, 10);
+    wf_chain slice = take(&set, 1, 1000);
+
+    wf_lanes_give_back(&set.lanes, &slice, UINT64_MAX);
+
+    wf_lanes_expire(&set.lanes, UINT64_MAX - 1);
+    REQUIRE_EQ(wf_lanes_ready_count(&set.lanes), 0);
+    REQUIRE(wf_lanes_head(&set.records[0]) == &set.records[0]);
+    wf_lanes_deinit(&set.lanes);
 }
