@@ -309,6 +309,8 @@ static bool take_from(wf_lanes *lanes, wf_lane *lane, const wf_take *take, uint3
         bool retry = head->attempt > 1;
         if (retry && taken > 0) break;
         if (slice->count > 0 && slice->bytes + (uint64_t)head->block_bytes > take->bytes_max) {
+            /* A lane that found no room keeps its turn; at the end of the list small records could pass it for ever. */
+            if (taken == 0) list_push_front(&lanes->ready, lane, PLACE_READY);
             lane_settle(lanes, lane);
             return false;
         }
@@ -504,6 +506,7 @@ void wf_lanes_check(const wf_lanes *lanes) {
         if (is_stalled(lane)) stalled_in_table += lane->queue.count;
         WF_CHECK(lane->queue.count > 0 || lane->out > 0);
         WF_CHECK_IMPLIES(lane->place == PLACE_NONE, lane->out > 0);
+        WF_CHECK(lane->key == lanes->table[i].key && table_find(lanes, lane->key) == i);
     }
     WF_CHECK(count == lanes->lane_count && in_table == lanes->queued && stalled_in_table == stalled);
     for (uint32_t i = 1; i < lanes->heap_count; i++)
