@@ -16,7 +16,7 @@ TestSuite(readme, .timeout = 60);
 enum { PATH_BYTES = 2048 };
 
 static char *read_page(const char *path) {
-    char full[PATH_BYTES];
+    char full[2 * PATH_BYTES];
     snprintf(full, sizeof full, "%s/%s", WEFT_SOURCE_DIR, path);
     FILE *file = fopen(full, "r");
     if (!file) return NULL;
@@ -103,7 +103,7 @@ static bool next_link(const char *from, const char **ret_end, link *ret_link) {
 /* What is wrong with a link of a page; NULL: nothing. */
 static const char *fault_of(const char *page, const link *each) {
     if (each->target[0] == '\0' || strstr(each->target, "://")) return NULL;
-    char path[PATH_BYTES], full[PATH_BYTES];
+    char path[PATH_BYTES], full[2 * PATH_BYTES];
     const char *folder_end = strrchr(page, '/');
     snprintf(path, sizeof path, "%.*s%s", folder_end ? (int)(folder_end + 1 - page) : 0, page, each->target);
     snprintf(full, sizeof full, "%s/%s", WEFT_SOURCE_DIR, path);
