@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The consumer: reads topics of Kafka as a member of a group, runs a handler on each record with far more parallelism than the
- * topics have partitions, keeps the order of each key, and commits only what is finished.
+ * The consumer: reads topics of Kafka as a member of a group, runs a handler on each record with far more parallelism
+ * than the topics have partitions, keeps the order of each key, and commits only what is finished.
  *
  *     weft_config *config;
  *     weft_consumer *consumer;
@@ -13,9 +13,14 @@
  *     weft_consumer_wait(consumer, -1);          // until request_stop() or a failure
  *     weft_consumer_stop(consumer, 30000);       // drains, commits, leaves the group
  *     weft_consumer_free(&consumer);
+ *     weft_config_free(&config);
  *
- * Delivery is at least once: a record counts as finished when its handler returned WEFT_SUCCESS (or the failure policy finished it), and
- * only then may its offset be committed. Finished records beyond an unfinished one are committed as a map, and are not run again after a restart.
+ * Delivery is at least once: a record counts as finished when its handler returned WEFT_SUCCESS, or weft_complete()
+ * said so, or the failure policy skipped it; only then may its offset be committed. Finished records beyond an
+ * unfinished one are committed as a map in the metadata of the commit, and are not run again after a restart.
+ *
+ * A consumer runs once: new, start, stop, free. Only start and stop change that state; what does not fit it is
+ * WEFT_ESTATE.
  *
  * Thread: one thread at a time calls these functions, except where said. Blocks: only where said.
  */
@@ -34,50 +39,65 @@ extern "C" {
 typedef struct weft_consumer weft_consumer;
 
 /* A consumer that will run `handler` with `context` on each record. The configuration is copied.
- * Returns: WEFT_OK; WEFT_ECONFIG when weft_config_problems() has something to say; WEFT_ENOMEM. */
-WEFT_EXPORT weft_status weft_consumer_new(const weft_config *config, weft_handler handler, void *context, weft_consumer **ret_consumer);
+ * Returns: WEFT_OK; WEFT_ECONFIG when weft_config_problems() has something to say; WEFT_EINVAL: no handler;
+ * WEFT_ELIMIT: no file descriptor; WEFT_ENOMEM. */
+WEFT_EXPORT weft_status weft_consumer_new(const weft_config *config, weft_handler handler, void *context,
+                                          weft_consumer **ret_consumer);
 
 /* The same with a handler that takes several records at once. */
 WEFT_EXPORT weft_status weft_consumer_new_batch(const weft_config *config, weft_batch_handler handler, void *context,
                                                 weft_consumer **ret_consumer);
 
-/* Add an actor of the program's own, on a loop of its own. Before start. `argument` is used during start only.
- * Returns: WEFT_OK; WEFT_ESTATE after start; WEFT_ERANGE: more than 16; WEFT_ENOMEM. */
-WEFT_EXPORT weft_status weft_consumer_spawn(weft_consumer *consumer, const weft_actor_class *actor_class, const void *argument,
-                                            weft_actor_id *ret_id);
+/* Add an actor of the program's own, on a thread of its own. Before start. The class must live as long as the consumer;
+ * `argument` is handed to its init, which runs inside weft_consumer_start() on the caller's thread. The id is valid at
+ * once, so that actors can be told of each other.
+ * Returns: WEFT_OK; WEFT_EINVAL: no class, or one without a name; WEFT_ESTATE after start; WEFT_ERANGE: more
+ * than 16. */
+WEFT_EXPORT weft_status weft_consumer_spawn(weft_consumer *consumer, const weft_actor_class *actor_class,
+                                            const void *argument, weft_actor_id *ret_id);
 
-/* Let such an actor have events: WEFT_EVENT_COMPLETIONS and/or WEFT_EVENT_SNAPSHOT (each tick.ms). At most `credit` events are on their way
- * to it at once; it gives credit back by sending WEFT_EVENT_CREDIT to where the events came from. What finds no credit is dropped and counted
- * in the next snapshot: a slow subscriber slows nobody. Before start. */
-WEFT_EXPORT weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_actor_id actor, bool completions, bool snapshots, uint32_t credit);
+/* Let such an actor have events: WEFT_EVENT_COMPLETIONS, WEFT_EVENT_SNAPSHOT (each tick.ms), or both; its class needs a
+ * handler for each. At most `credit` events are on their way to it at once; it gives credit back by sending
+ * WEFT_EVENT_CREDIT to where the events came from. What finds no credit is dropped and counted in the next snapshot: a
+ * slow subscriber slows nobody. Before start.
+ * Returns: WEFT_OK; WEFT_EINVAL: not an id of weft_consumer_spawn(), or no credit; WEFT_ESTATE after start. */
+WEFT_EXPORT weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_actor_id actor, bool completions,
+                                                bool snapshots, uint32_t credit);
 
-/* Start all threads and join the group; returns when every actor runs (not when partitions are assigned). A broker that is away is not an
- * error: weft keeps trying. On failure weft_consumer_error() says why, and nothing is left running.
- * Returns: WEFT_OK; WEFT_ELIMIT: more threads or sockets than this machine allows; WEFT_ECONFIG: librdkafka refuses a setting. */
+/* Start all threads and join the group; returns when every actor runs, not when partitions are assigned. A broker that
+ * is away is not an error: weft keeps trying. On failure weft_consumer_error() says why, and nothing is left running.
+ * Returns: WEFT_OK; WEFT_ELIMIT: more threads, sockets or descriptors than this machine allows; WEFT_ECONFIG:
+ * librdkafka refuses a setting; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor of the program's own returned. */
 WEFT_EXPORT weft_status weft_consumer_start(weft_consumer *consumer);
 
-/* Wait until somebody asks for a stop, or the consumer fails, or `timeout_ms` passed (-1: no limit). Blocks.
- * Returns: WEFT_OK: request_stop() was called; WEFT_ETIMEOUT; the reason of the failure otherwise (weft_consumer_error() has the text). */
+/* Wait until somebody asks for a stop, or the consumer fails, or `timeout_ms` passed (-1: no limit). Blocks. It stops
+ * nothing itself: call weft_consumer_stop().
+ * Returns: WEFT_OK: weft_consumer_request_stop() was called, now or before; WEFT_ETIMEOUT; WEFT_ESTATE: it does not
+ * run; otherwise the reason of the failure (weft_consumer_error() has the text). */
 WEFT_EXPORT weft_status weft_consumer_wait(weft_consumer *consumer, int64_t timeout_ms);
 
-/* End weft_consumer_wait(). Thread: any; safe in a signal handler. */
+/* End weft_consumer_wait(). From new until free. Thread: any; safe in a signal handler. */
 WEFT_EXPORT void weft_consumer_request_stop(weft_consumer *consumer);
 
-/* Stop in order: refuse new work, finish what runs, commit, leave the group, end the threads; all of it within about `timeout_ms`. Blocks.
- * Returns: WEFT_OK; WEFT_EABANDONED: records were still running at the deadline (weft_consumer_abandoned() lists them); otherwise the
- *          reason of an earlier failure. */
+/* Stop in order: refuse new work, finish what runs, commit, leave the group, end the threads. What runs has
+ * `timeout_ms`; the last commit and leaving the group may take up to some six seconds more when the broker does not
+ * answer. Blocks.
+ * Returns: WEFT_OK; WEFT_ESTATE: it does not run; the reason of an earlier failure if there was one; otherwise
+ * WEFT_EABANDONED: records were still running at the deadline (weft_consumer_abandoned() lists them). */
 WEFT_EXPORT weft_status weft_consumer_stop(weft_consumer *consumer, int64_t timeout_ms);
 
-/* Stop fetching and starting records of a topic (NULL: all topics), or of one partition of it (-1: all), and go on again. What runs, ends. Works on
- * partitions that this consumer has, or had and may get back; one that comes back is still paused. */
+/* Stop fetching and starting records of a topic (NULL: all topics), or of one partition of it (-1: all), and go on
+ * again. What runs, ends. Works on partitions that this consumer has, or had and may get back; one that comes back
+ * is still paused. Returns: WEFT_OK: it was told to do so; WEFT_EINVAL: no topic has such a long name; WEFT_ESTATE. */
 WEFT_EXPORT weft_status weft_consumer_pause(weft_consumer *consumer, const char *topic, int32_t partition);
 WEFT_EXPORT weft_status weft_consumer_resume(weft_consumer *consumer, const char *topic, int32_t partition);
 
-/* All gauges now. Waits for the actors to answer: microseconds, or as long as an inline handler takes; at most 5 s, then WEFT_ETIMEOUT.
- * *ret_metrics is one piece: free() it. */
+/* All gauges now. Blocks until the actors have answered: microseconds, or as long as an inline handler takes; at most
+ * 5 s. *ret_metrics is one piece: free() it. Returns: WEFT_OK; WEFT_ETIMEOUT; WEFT_ESTATE: it does not run. */
 WEFT_EXPORT weft_status weft_consumer_metrics(weft_consumer *consumer, weft_metrics **ret_metrics);
 
-/* Why start, wait or stop failed, or "": names the thing, the value and what is allowed. Lives until the next call. */
+/* Why start, wait or stop failed, or "": names the thing, the value and what is allowed. The first failure of a run is
+ * kept, since it is the cause. Valid until the next call on this consumer. */
 WEFT_EXPORT const char *weft_consumer_error(const weft_consumer *consumer);
 
 /* A record that was running, or deferred, when a stop's deadline passed. Its next owner runs it again. */
@@ -90,11 +110,11 @@ typedef struct weft_abandoned {
     bool deferred;
 } weft_abandoned;
 
-/* After stop: what was abandoned; lives until free. */
+/* After stop: how many were abandoned, and the list of them, which lives until free. */
 WEFT_EXPORT size_t weft_consumer_abandoned(const weft_consumer *consumer, const weft_abandoned **ret_list);
 
-/* Free everything; stops with no patience if it still runs. Sets *consumer to NULL; NULL is fine. After an abandoned stop, what the
- * stuck threads use is left behind on purpose. */
+/* Free everything; stops with no patience if it still runs. Sets *consumer to NULL; NULL is fine. After an abandoned
+ * stop, what the stuck threads use is left behind on purpose. */
 WEFT_EXPORT void weft_consumer_free(weft_consumer **consumer);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The gauges of a consumer: the single source of truth for everything that is shown of it, and the events that a subscribed
- * actor gets.
+ * The gauges of a consumer: the single source of truth for everything that is shown of it; and the events that a
+ * subscribed actor gets.
  */
 #ifndef WEFT_METRICS_H
 #define WEFT_METRICS_H
@@ -16,7 +16,7 @@ extern "C" {
 
 /* One assigned partition. Offsets are -1 where not known yet. */
 typedef struct weft_partition_metrics {
-    const char *topic; /* lives as long as the consumer */
+    const char *topic; /* lives as long as the weft_metrics that it is in */
     int32_t partition;
     uint32_t epoch;            /* how often it was assigned to this consumer */
     int64_t frontier;          /* lowest unfinished offset: everything below is finished */
@@ -51,27 +51,29 @@ typedef struct weft_system_metrics {
     uint64_t wakes;            /* times a stalled fetch was woken */
     uint64_t idle_ns;          /* time without records while there was credit and lag */
     uint64_t metadata_refused; /* committed maps that were damaged, foreign or beyond the log, and so not used */
-    uint64_t metadata_dropped; /* maps that did not fit into the commit, so that finished records may run again after a restart */
+    uint64_t metadata_dropped; /* maps that did not fit into the commit: what they held may run again after a restart */
     uint32_t workers;          /* workers that take slices */
     uint32_t workers_busy;
-    bool is_paused;            /* back-pressure: nothing is read because the credit is used up */
+    bool is_paused;            /* back-pressure: nothing is read because the queue's credit is used up */
 } weft_system_metrics;
 
 /* All gauges at one time; one malloc'ed piece, topic names included: free() it. */
 typedef struct weft_metrics {
     weft_system_metrics system;
     size_t partition_count;
-    weft_partition_metrics *partitions; /* assigned ones, by topic and partition as they were first seen */
+    weft_partition_metrics *partitions; /* the assigned ones, in the order in which they were first seen */
 } weft_metrics;
 
-/* weft_message bodies of a subscribed actor (weft_consumer_subscribe). */
+/* Bodies of the messages that a subscribed actor gets (weft_consumer_subscribe). WEFT_EVENT_COMPLETIONS has an array of
+ * weft_event_completion, as many as fit into body_bytes, and costs one credit for each. WEFT_EVENT_SNAPSHOT has one
+ * weft_event_snapshot and costs one. */
 typedef struct weft_event_completion {
-    const char *topic;
+    const char *topic; /* valid during the handler */
     int32_t partition;
     uint32_t attempts;
     int64_t offset;
-    uint64_t latency_ns; /* from dispatch to the arrival of the completion, measured in the parent */
-    uint64_t wait_ns;    /* from Kafka to the (last) dispatch */
+    uint64_t latency_ns; /* from the last dispatch to the arrival of the completion, as the work manager saw it */
+    uint64_t wait_ns;    /* from Kafka to the last dispatch */
     bool success;        /* false: finished by the failure policy */
 } weft_event_completion;
 
@@ -80,11 +82,12 @@ typedef struct weft_event_snapshot {
     uint64_t dropped; /* events that this subscriber missed for want of credit, ever */
 } weft_event_snapshot;
 
+/* The actor's answer, to message->from: so many events were handled, so many more may come. */
 typedef struct weft_event_credit {
     uint32_t events;
 } weft_event_credit;
 
-/* Message types of those events and of the answer that keeps them coming (docs/messages.md). */
+/* Their message types (docs/messages.md). */
 enum { WEFT_EVENT_COMPLETIONS = 38, WEFT_EVENT_SNAPSHOT = 39, WEFT_EVENT_CREDIT = 40 };
 
 #ifdef __cplusplus

@@ -47,7 +47,7 @@ typedef enum weft_status {
 #undef X
 } weft_status;
 
-/* The text of a status; never NULL. Thread: any. */
+/* The text of a status, for any number; never NULL. Thread: any. */
 WEFT_EXPORT const char *weft_status_text(weft_status status);
 
 /* The version of the library that runs, "major.minor.patch". Thread: any. */
