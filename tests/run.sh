@@ -86,7 +86,7 @@ sanitizer_reports() { # tier name
     local report found=""
     for report in "$scratch/report.$2".*; do
         [ -f "$report" ] || continue
-        [ -n "$found" ] || show "$report"
+        [ -n "$found" ] || head -n 60 "$report" | sed 's/^/    /'
         found=yes
     done
     [ -z "$found" ] || fault "$1" "$2: sanitizer report"
@@ -95,7 +95,7 @@ sanitizer_reports() { # tier name
 
 sanitizer_options() { # name
     local support=$PWD/tests/support
-    export ASAN_OPTIONS="detect_leaks=1:log_path=$scratch/report.$1"
+    export ASAN_OPTIONS="suppressions=$support/asan.supp:detect_leaks=1:log_path=$scratch/report.$1"
     export LSAN_OPTIONS="suppressions=$support/lsan.supp:print_suppressions=0"
     export UBSAN_OPTIONS="print_stacktrace=1"
     export TSAN_OPTIONS="suppressions=$support/tsan.supp:history_size=7:second_deadlock_stack=1:log_path=$scratch/report.$1"
