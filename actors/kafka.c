@@ -35,6 +35,7 @@
 #include "kafka_topic.h"
 
 enum {
+    READ_MAX = 512,               /* messages per batch call */
     POLLS_MAX = 64, /* events per queue and serve() call: enough for any burst but logs, short for the loop */
     COMMITTED_TIMEOUT_MS = 10000, /* one OffsetFetch incl. the search for the coordinator; the poller asks again */
     METADATA_MAX = 32767,         /* librdkafka writes the length as int16 and does not check it */
@@ -68,8 +69,11 @@ typedef struct door {
     const wf_kafka_sink *sink;
     void *context;
     size_t delivered;
-    size_t deliver_max;
     bool stop;
+    bool records_wait; /* the last read did not empty the queue: its descriptor need not be cleared */
+    rd_kafka_message_t *ahead[READ_MAX]; /* read from the library, not handed out yet: [ahead_next, ahead_count) */
+    size_t ahead_next;
+    size_t ahead_count;
 } door;
 
 static door *door_of(wf_kafka *kafka) {
@@ -204,8 +208,7 @@ static void note_message_error(door *self, const rd_kafka_message_t *message) {
     note_error(self, message->err, rd_kafka_message_errstr(message), topic, message->partition);
 }
 
-static void on_message(rd_kafka_message_t *message, void *opaque) {
-    door *self = opaque;
+static void on_message(door *self, const rd_kafka_message_t *message) {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         const wf_kafka_topic *topic = topic_of(self, message->rkt);
         wf_kafka_record record = {
@@ -228,11 +231,20 @@ static void on_message(rd_kafka_message_t *message, void *opaque) {
     } else {
         note_message_error(self, message);
     }
-    /* Without this the call hands over the whole queue; what is left goes back to its front. */
-    if (self->stop || self->delivered >= self->deliver_max) rd_kafka_yield(self->rk);
 }
 
-/* --- serve */
+/* What was read and not handed out must not outlive a change of the position: it would look like a jump of the log. `topic` NULL: all. */
+static void drop_read_ahead(door *self, const char *topic, int32_t partition) {
+    size_t kept = 0;
+    for (size_t i = self->ahead_next; i < self->ahead_count; i++) {
+        rd_kafka_message_t *message = self->ahead[i];
+        bool drop = !topic || (message->partition == partition && message->rkt && strcmp(rd_kafka_topic_name(message->rkt), topic) == 0);
+        if (drop) rd_kafka_message_destroy(message);
+        else self->ahead[kept++] = message;
+    }
+    self->ahead_next = 0;
+    self->ahead_count = kept;
+}
 
 static void tell_commit_result(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
     size_t count = 0;
@@ -332,16 +344,28 @@ static bool door_serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context
 
 /* --- records */
 
+/* The batch call costs a third less than the callback call (bench_consume, CPU seconds per million), and loses nothing as long as
+ * one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. */
 static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
     door *self = door_of(kafka);
     if (max_records == 0) return 0;
-    clear_eventfd(self->records_fd);
+    if (!self->records_wait) clear_eventfd(self->records_fd);
     self->sink = sink;
     self->context = context;
     self->delivered = 0;
-    self->deliver_max = max_records;
     self->stop = false;
-    rd_kafka_consume_callback_queue(self->records, 0, on_message, self);
+    if (self->ahead_next == self->ahead_count) {
+        size_t room = max_records < READ_MAX ? max_records : READ_MAX;
+        ssize_t count = rd_kafka_consume_batch_queue(self->records, 0, self->ahead, room);
+        self->ahead_next = 0;
+        self->ahead_count = count > 0 ? (size_t)count : 0;
+    }
+    while (self->ahead_next < self->ahead_count && self->delivered < max_records && !self->stop) {
+        rd_kafka_message_t *message = self->ahead[self->ahead_next++];
+        on_message(self, message);
+        rd_kafka_message_destroy(message);
+    }
+    self->records_wait = self->delivered == max_records || self->ahead_next < self->ahead_count;
     self->sink = NULL;
     wf_kafka_notes_tell(&self->notes, sink, context);
     return self->delivered;
@@ -477,7 +501,11 @@ static weft_status door_unassign(wf_kafka *kafka, const wf_kafka_partition *part
         set_held(self, partitions[i].topic, partitions[i].partition, false);
         *place_of(self, partitions[i].topic, partitions[i].partition) = (wf_kafka_place){false, false};
     }
-    if (!incremental) wf_kafka_topics_unassign(&self->topics);
+    for (size_t i = 0; i < count; i++) drop_read_ahead(self, partitions[i].topic, partitions[i].partition);
+    if (!incremental) {
+        drop_read_ahead(self, NULL, 0);
+        wf_kafka_topics_unassign(&self->topics);
+    }
     return change_assignment(self, list_of(partitions, count), false, incremental);
 }
 
@@ -494,6 +522,7 @@ static weft_status door_hold(wf_kafka *kafka, const char *topic, int32_t partiti
 static weft_status door_seek(wf_kafka *kafka, const char *topic, int32_t partition, int64_t offset) {
     door *self = door_of(kafka);
     if (!is_assigned(self, topic, partition)) return WEFT_ESTALE;
+    drop_read_ahead(self, topic, partition);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
     /* Time-out 0: not waited for; records that were read ahead are void as soon as the call returns. */
@@ -562,6 +591,7 @@ static void free_client(door *self) {
 
 static void door_free(wf_kafka *kafka) {
     door *self = door_of(kafka);
+    drop_read_ahead(self, NULL, 0);
     if (self->rk) free_client(self);
     wf_kafka_notes_deinit(&self->notes);
     wf_kafka_topics_deinit(&self->topics);

@@ -13,6 +13,7 @@ static const double slice_busy_ns = 2e6;
 static const double lane_slice_ns = 4e6;
 /* Beyond this a second slice in a worker's hand gains nothing and is unfair to its records. */
 static const double second_slice_handler_ns = 5e6;
+static const double wake_ns = 100e3;
 /* Before anything was measured: careful. */
 static const double handler_guess_ns = 100e3;
 
@@ -62,6 +63,8 @@ weft_status wf_workers_add(wf_workers *workers, uint32_t actor, uint32_t number)
 }
 
 wf_worker_entry *wf_workers_pick(const wf_workers *workers) {
+    /* A full slice that takes less than it takes to wake a sleeping thread and be woken by it: rather let one thread stay awake. */
+    if (!workers->single && workers->by_load[1] && workers->handler_ns * workers->slice_max < wake_ns) return workers->by_load[1];
     if (workers->by_load[0]) return workers->by_load[0];
     return !workers->single && workers->handler_ns < second_slice_handler_ns ? workers->by_load[1] : NULL;
 }

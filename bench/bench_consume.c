@@ -26,6 +26,9 @@ static const consume_mode modes[] = {
     {"raw-poll-defaults", consume_raw_poll_defaults, CONSUME_EXTRA, "rd_kafka_consumer_poll, library defaults"},
     {"floor", consume_floor, CONSUME_FLOOR, "threads that only sleep, no Kafka"},
     {"floor-hot", consume_floor_hot, CONSUME_FLOOR, "one thread that sleeps for the records of the hot key"},
+    {"weft", consume_weft_async, CONSUME_WEFT, "weft, engine = async"},
+    {"weft-inline", consume_weft_inline, CONSUME_EXTRA, "weft, engine = inline"},
+    {"weft-pending", consume_weft_pending, CONSUME_EXTRA, "weft, 2 threads, --threads records deferred for sleep_us at once"},
 };
 enum { MODES = sizeof modes / sizeof *modes };
 

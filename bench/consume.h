@@ -63,6 +63,11 @@ bool consume_raw_poll_defaults(const consume_plan *plan, consume_result *ret_res
 bool consume_floor(const consume_plan *plan, consume_result *ret_result);
 bool consume_floor_hot(const consume_plan *plan, consume_result *ret_result);
 
+/* consume_weft.c: a consumer with default options. */
+bool consume_weft_async(const consume_plan *plan, consume_result *ret_result);
+bool consume_weft_inline(const consume_plan *plan, consume_result *ret_result);
+bool consume_weft_pending(const consume_plan *plan, consume_result *ret_result);
+
 /* consume_topic.c: create the topic and fill it, unless it is there. Prints what is wrong. */
 bool consume_topic_fill(const consume_plan *plan);
 

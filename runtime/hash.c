@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hash.h"
 
+#define XXH_INLINE_ALL /* keys are short: the call would cost as much as the hash */
 #include <xxhash.h>
 
 uint64_t wf_hash_bytes(const void *bytes, size_t count, uint64_t seed) {
