@@ -68,7 +68,8 @@ static wf_record *copy_record(wf_poller_state *self, const wf_kafka_record *from
     if (from->key_bytes) memcpy(at, from->key, from->key_bytes);
     if (from->value_bytes) memcpy(at + from->key_bytes, from->value, from->value_bytes);
     if (header_count) copy_headers(ops, from, record, at + from->key_bytes + from->value_bytes);
-    record->key_hash = from->key ? wf_hash_bytes(at, from->key_bytes, 0) : 0;
+    /* From the source: what was copied a moment ago would be read back before it has left the store buffer. */
+    record->key_hash = from->key ? wf_hash_bytes(from->key, from->key_bytes, 0) : 0;
     return record;
 }
 
