@@ -119,7 +119,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         WF_CHECK(slot->phase == WF_SLOT_FREE);
         slot->phase = WF_SLOT_ASKING;
         slot->epoch++;
-        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->drained = false;
+        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->drained = slot->resetting = false;
         slot->base = WF_KAFKA_OFFSET_NONE;
         slot->next = slot->committed = slot->log_end = -1;
     }
@@ -183,6 +183,38 @@ static void send_revoke(wf_poller_state *self, weft_env *env, wf_poller_slot *sl
     weft_env_send(env, self->options.manager, WF_MSG_REVOKE, &revoke, sizeof revoke);
 }
 
+/* --- a log that is not the one we knew */
+
+void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t offset) {
+    weft_env_log(self->env, WEFT_LOG_WARN, "the log was truncated or made anew: begun again topic=%s partition=%d offset=%lld known_end=%lld", slot->topic,
+                 slot->partition, (long long)offset, (long long)(slot->next >= 0 ? slot->next : slot->base));
+    if (slot->held) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, false);
+    wf_poller_drop_commits(slot);
+    slot->held = false;
+    slot->lost = slot->resetting = true;
+    slot->reset_offset = offset;
+    send_revoke(self, self->env, slot);
+}
+
+static void begin_anew(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
+    slot->epoch++;
+    slot->phase = WF_SLOT_RESTORING;
+    slot->lost = slot->bounded = slot->drained = false;
+    slot->base = WF_KAFKA_OFFSET_NONE;
+    slot->next = slot->committed = slot->log_end = -1;
+    wf_restore message = {.topic = slot->topic, .partition = slot->partition, .slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch, .base = -1};
+    weft_env_send(env, self->options.encoder, WF_MSG_RESTORE, &message, sizeof message);
+}
+
+/* What was read ahead is void; what came since was not taken. */
+static void seek_after_reset(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
+    slot->resetting = false;
+    weft_status status = self->options.kafka->ops->seek(self->options.kafka, slot->topic, slot->partition, slot->reset_offset);
+    if (status != WEFT_OK)
+        weft_env_fail(env, WEFT_EKAFKA, "topic %s partition %d: can't go back to offset %lld, where the log begins now: %s", slot->topic, slot->partition,
+                      (long long)slot->reset_offset, weft_status_text(status));
+}
+
 static void on_ready(void *state, weft_env *env, const weft_message *message) {
     wf_poller_state *self = state;
     const wf_partition *partition = message->body;
@@ -191,13 +223,15 @@ static void on_ready(void *state, weft_env *env, const weft_message *message) {
     WF_CHECK(slot->epoch == partition->epoch && slot->phase == WF_SLOT_RESTORING);
     slot->phase = WF_SLOT_ACTIVE;
     if (slot->revoke_wanted) send_revoke(self, env, slot);
+    else if (slot->resetting) seek_after_reset(self, env, slot);
 }
 
 /* --- revocation */
 
 static void revoke_slot(wf_poller_state *self, wf_poller_slot *slot, bool lost) {
-    slot->lost = lost;
-    if (lost) wf_poller_drop_commits(slot);
+    slot->lost = lost || (slot->resetting && slot->phase == WF_SLOT_REVOKING); /* of the log as it was, nothing may be committed */
+    slot->resetting = false;
+    if (slot->lost) wf_poller_drop_commits(slot);
     if (slot->phase == WF_SLOT_ACTIVE) send_revoke(self, self->env, slot);
     else if (slot->phase == WF_SLOT_ASKING) slot->phase = WF_SLOT_FREE; /* nobody else knows of it */
     else slot->revoke_wanted = true;
@@ -218,7 +252,6 @@ static void on_revoke(void *context, const wf_kafka_partition *partitions, size_
 }
 
 static void on_drained(void *state, weft_env *env, const weft_message *message) {
-    (void)env;
     wf_poller_state *self = state;
     const wf_drained *drained = message->body;
     wf_poller_slot *slot = &self->slots[drained->slot];
@@ -226,6 +259,7 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     WF_CHECK(slot->epoch == drained->epoch && slot->phase == WF_SLOT_REVOKING);
     slot->drained = true;
     self->fenced_ever = self->fenced_ever || drained->unfinished > 0;
+    if (slot->resetting) begin_anew(self, env, slot);
 }
 
 /* Is nothing owed for this partition any more? Past the deadline the last commit is given up, with a word. */

@@ -10,7 +10,8 @@
  * Invariants:
  * 1. All calls of the Kafka door come from here, none blocks, none comes from inside another.
  * 2. Records are read only while there is credit in records and bytes; events are served in every turn, whatever the credit.
- * 3. A slot is one topic-partition for the life of the consumer; its epoch rises with each assignment.
+ * 3. A slot is one topic-partition for the life of the consumer; its epoch rises with each assignment, and when its log turns out to be
+ *    another one than before.
  * 4. At most one commit is in flight, later ones coalesce, and none is sent for an epoch that is over.
  * 5. A revoked partition is given back to Kafka after its DRAINED came and its last commit was answered (or its deadline passed).
  */
@@ -60,6 +61,8 @@ typedef struct wf_poller_slot {
     bool bounded;        /* LOG_END was sent in this epoch */
     bool held;
     bool drained;        /* DRAINED came back */
+    bool resetting;      /* the log is another one: this epoch ends, and the next one begins at reset_offset */
+    int64_t reset_offset;
     int64_t base;        /* where to start; WF_KAFKA_OFFSET_NONE: auto.offset.reset decides */
     int64_t next;        /* one past the last fetched offset, -1: nothing was fetched in this epoch */
     int64_t log_end;     /* as last seen, -1: unknown */
@@ -137,6 +140,9 @@ uint32_t wf_poller_slot_of(wf_poller_state *self, const char *topic, int32_t par
 wf_poller_slot *wf_poller_slot_at(wf_poller_state *self, const char *topic, int32_t partition);
 /* The same for a record, by the door's topic id first; UINT32_MAX: never assigned. */
 uint32_t wf_poller_slot_of_record(wf_poller_state *self, const wf_kafka_record *record);
+
+/* The log is not the one that we knew (truncated, or made anew): what is known of it is void, and everything begins anew at `offset`. */
+void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t offset);
 
 /* Read what credit allows, send it; true: there is more to read at once. */
 bool wf_poller_fetch(wf_poller_state *self, weft_env *env);

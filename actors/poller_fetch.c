@@ -88,17 +88,19 @@ static void note_jump(wf_poller_state *self, wf_poller_slot *slot, int64_t offse
                  slot->partition, (long long)slot->base, (long long)offset);
 }
 
+/* No record below this can come, unless the log is another one than before: without our asking, Kafka only goes forward. */
+static int64_t known_end(const wf_poller_slot *slot) {
+    return slot->next >= 0 ? slot->next : slot->base;
+}
+
 void wf_poller_on_record(void *context, const wf_kafka_record *from) {
     wf_poller_state *self = context;
     uint32_t index = wf_poller_slot_of_record(self, from);
     wf_poller_slot *slot = index == UINT32_MAX ? NULL : &self->slots[index];
     if (!slot || slot->phase != WF_SLOT_ACTIVE) return; /* revoked while it was on its way to us: its new owner gets it */
     wf_check_partition(index, slot->epoch);
-    if (slot->next >= 0 && from->offset < slot->next) {
-        weft_env_fail(self->env, WEFT_EKAFKA, "topic %s partition %d: offset %lld came after %lld: the log was truncated or the topic re-created; restart to begin anew",
-                      slot->topic, slot->partition, (long long)from->offset, (long long)slot->next - 1);
-        self->options.kafka->ops->consume_stop(self->options.kafka);
-        slot->phase = WF_SLOT_REVOKING;
+    if (from->offset < known_end(slot)) {
+        wf_poller_reset_log(self, slot, from->offset);
         return;
     }
     if (!slot->bounded) {
@@ -131,6 +133,10 @@ void wf_poller_on_eof(void *context, const char *topic, int32_t partition, int64
     uint32_t index = wf_poller_slot_of(self, topic, partition);
     wf_poller_slot *slot = &self->slots[index];
     if (slot->phase != WF_SLOT_ACTIVE) return;
+    if (slot->next < 0 && offset < slot->base) {
+        wf_poller_reset_log(self, slot, offset);
+        return;
+    }
     flush_batch(self, self->env); /* the records below the end first */
     if (slot->next < offset) slot->next = offset;
     tell_log_end(self, self->env, index, offset, true);

@@ -147,11 +147,17 @@ static verdict judge_failure(wf_work_manager_state *self, weft_env *env, wf_reco
 
 /* --- records coming back */
 
+/* The same offset, and not of a log that was made anew meanwhile. */
+static bool is_same(const wf_record *record, const wf_record *other) {
+    return record != other && record->slot == other->slot && record->offset == other->offset && record->timestamp_ms == other->timestamp_ms &&
+           record->key_bytes == other->key_bytes && record->value_bytes == other->value_bytes;
+}
+
 /* A record of an old epoch came back. If it was delivered to us again and waits behind this very flight, a success counts for it. */
 static void come_back_fenced(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success) {
     unlink_fenced(self, record);
     wf_record *again = success ? wf_lanes_head(record) : NULL;
-    if (again && (again->offset != record->offset || again->slot != record->slot || again == record)) again = NULL;
+    if (again && !is_same(record, again)) again = NULL;
     if (again) wf_lanes_remove_head(&self->lanes, again);
     wf_lanes_finish(&self->lanes, record);
     wf_work_go_home(self, record);
