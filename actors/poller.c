@@ -119,7 +119,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         WF_CHECK(slot->phase == WF_SLOT_FREE);
         slot->phase = WF_SLOT_ASKING;
         slot->epoch++;
-        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->drained = false;
+        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->given = slot->drained = false;
         slot->base = WF_KAFKA_OFFSET_NONE;
         slot->next = slot->committed = slot->log_end = -1;
     }
@@ -172,6 +172,7 @@ static void finish_assign(wf_poller_state *self, weft_env *env) {
     if (status != WEFT_OK) weft_env_fail(env, status, "librdkafka refused the assignment of %zu partitions", self->assign.count);
     for (size_t i = 0; i < self->assign.count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->assign, i);
+        slot->given = true;
         if (slot->held) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, true);
     }
     rebalance_close(&self->assign);
@@ -303,7 +304,8 @@ static void on_hold(void *state, weft_env *env, const weft_message *message) {
     wf_poller_slot *slot = &self->slots[hold->slot];
     if (slot->epoch != hold->epoch) return;
     slot->held = hold->hold;
-    if (slot->phase == WF_SLOT_ACTIVE && !self->assign.open) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, hold->hold);
+    if (slot->phase == WF_SLOT_ACTIVE && slot->given)
+        self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, hold->hold);
 }
 
 static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {

@@ -59,6 +59,7 @@ typedef struct wf_poller_slot {
     bool lost;
     bool bounded;        /* LOG_END was sent in this epoch */
     bool held;
+    bool given;          /* assign() named it: librdkafka fetches it */
     bool drained;        /* DRAINED came back */
     int64_t base;        /* where to start; WF_KAFKA_OFFSET_NONE: auto.offset.reset decides */
     int64_t next;        /* one past the last fetched offset, -1: nothing was fetched in this epoch */

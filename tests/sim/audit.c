@@ -98,8 +98,8 @@ static void audit_slot(const wf_work_slot *slot) {
 void sim_audit_blocks(const sim_world *world) {
     const wf_poller_state *poller = sim_poller(world);
     const wf_work_manager_state *manager = sim_manager(world);
-    tally sum = {.credit_records = poller->credit_records + manager->credit_records,
-                 .credit_bytes = poller->credit_bytes + (int64_t)manager->credit_bytes};
+    tally sum = {.credit_records = poller->credit_records + manager->credit_records - manager->owed_records,
+                 .credit_bytes = poller->credit_bytes + (int64_t)manager->credit_bytes - (int64_t)manager->owed_bytes};
     visit_chain(manager->home.head, count_block, &sum);
     visit_mail(world, count_block, &sum);
     visit_manager(manager, count_block, &sum);
@@ -261,6 +261,7 @@ void sim_world_end(sim_world *world) {
         wf_record_pool_give(&sim_poller(world)->pool, heap.blocks[i]);
     }
     free(heap.blocks);
+    sim_poller(world)->fenced_ever = false; /* no handler has any of them */
     for (uint32_t from = 1; from < SIM_IDS; from++)
         for (uint32_t to = 1; to < SIM_IDS; to++)
             while (world->lines[from][to].head) {

@@ -114,14 +114,16 @@ static void run_out(sim_world *world) {
 static void become_calm(sim_world *world) {
     world->calm = world->broker->calm = true;
     sim_trace("the calm begins");
-    sim_broker_append(world->broker, world->plan->records);
+    while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
+    for (uint32_t id = SIM_FIRST_WORKER; id < SIM_IDS; id++) world->actors[id].asleep_until_ns = 0;
     pause(world, false);
     sim_broker_rebalance(world->broker);
 }
 
 static void finish(sim_world *world) {
     become_calm(world);
-    while (!sim_broker_is_finished(world->broker)) {
+    /* Flights of old epochs too: those that are still open at the stop are rightly said to be abandoned. */
+    while (!sim_broker_is_finished(world->broker) || world->truth->flight_count) {
         SIM_CHECK(world->failure == WEFT_OK, "the consumer stops in the calm: %s", weft_status_text(world->failure));
         sim_world_step(world);
         /* Whoever was in the middle of something when the calm began gets everything now. */

@@ -39,6 +39,7 @@ static void make_manager(sim_plan *plan, sim_chance *chance) {
     manager->stuck_grace_ns = sim_pick(chance, (const uint64_t[]){0, 50, 5000}, 3) * ms;
     plan->metadata_max_bytes = (uint32_t)sim_pick(chance, (const uint64_t[]){64, 64, 120, 4096}, 4);
     manager->map_span = wf_metadata_span_that_fits(plan->metadata_max_bytes);
+    manager->map_bytes = plan->metadata_max_bytes;
     manager->map_runs = wf_metadata_runs_that_fit(plan->metadata_max_bytes);
 }
 
