@@ -105,8 +105,11 @@ static wf_poller_slot *slot_in(wf_poller_state *self, const wf_rebalance *rebala
 static void ask_committed(wf_poller_state *self, weft_env *env) {
     self->ask_ns = 0;
     if (!self->assign.open) return;
+    self->ask_stale = self->ask_open;
+    if (self->ask_open) return;
     weft_status status = self->options.kafka->ops->fetch_committed(self->options.kafka, self->assign.partitions, self->assign.count);
-    if (status != WEFT_OK) self->ask_ns = weft_env_now_ns(env) + ask_again_ns;
+    self->ask_open = status == WEFT_OK;
+    if (!self->ask_open) self->ask_ns = weft_env_now_ns(env) + ask_again_ns;
 }
 
 static void on_assign(void *context, const wf_kafka_partition *partitions, size_t count, bool incremental) {
@@ -147,6 +150,11 @@ static void restore(wf_poller_state *self, wf_poller_slot *slot, const wf_kafka_
 
 static void on_committed_offsets(void *context, wf_kafka_error error, const char *text, const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
+    self->ask_open = false;
+    if (self->ask_stale) {
+        ask_committed(self, self->env);
+        return;
+    }
     bool complete = error == WF_KAFKA_OK;
     for (size_t i = 0; i < count && complete; i++) complete = partitions[i].error == WF_KAFKA_OK;
     if (!complete) {

@@ -135,9 +135,9 @@ static void store(sim_log *log, int64_t offset, const char *metadata, size_t met
     memcpy(log->metadata, metadata, metadata_bytes);
 }
 
-static wf_kafka_error take_commit(sim_broker *broker, const wf_kafka_partition *commit) {
+static wf_kafka_error take_commit(sim_broker *broker, uint32_t generation, const wf_kafka_partition *commit) {
     sim_log *log = sim_broker_log(broker, commit->topic, commit->partition);
-    if (!log->ours) return WF_KAFKA_FENCED;
+    if (!log->ours || generation != broker->generation) return WF_KAFKA_FENCED;
     if (commit->metadata_bytes > broker->plan->broker_metadata_max) return WF_KAFKA_TOO_LARGE;
     SIM_CHECK(commit->offset >= log->committed, "a commit goes back: %s/%d from %lld to %lld", log->topic, log->partition,
               (long long)log->committed, (long long)commit->offset);
@@ -158,10 +158,11 @@ static void apply_commit(sim_broker *broker, sim_event *event) {
         if (sim_percent(chance, 50)) event->count = 0;
         return;
     }
-    if (trouble && kind == 1) sim_broker_expel(broker);
+    /* librdkafka takes ILLEGAL_GENERATION for the end of the membership, also when it only overtook a rebalance. */
+    if ((trouble && kind == 1) || event->generation != broker->generation) sim_broker_expel(broker);
     for (size_t i = 0; i < event->count; i++) {
         bool fails = trouble && kind == 2 && sim_percent(chance, 50); /* this partition's leader of offsets is busy */
-        event->list[i].error = fails ? WF_KAFKA_RETRY : (int)take_commit(broker, &event->list[i]);
+        event->list[i].error = fails ? WF_KAFKA_RETRY : (int)take_commit(broker, event->generation, &event->list[i]);
         if (event->list[i].error) event->error = (wf_kafka_error)event->list[i].error;
     }
     if (trouble && kind == 3) event->error = WF_KAFKA_RETRY; /* taken, but the answer got lost */

@@ -90,6 +90,7 @@ typedef struct sim_event {
     struct sim_event *next;
     sim_event_kind kind;
     uint64_t due_ns;
+    uint32_t generation; /* of the member when it asked */
     bool applied;
     bool lost;
     wf_kafka_error error;
@@ -107,6 +108,7 @@ typedef struct sim_broker {
     /* The group. */
     sim_group_state group;
     uint64_t group_due_ns;
+    uint32_t generation;   /* of the group: each assignment begins one */
     bool closing;
     bool expelled;         /* what the member still has is somebody else's */
     /* The door of the current member. */

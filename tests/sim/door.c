@@ -207,6 +207,7 @@ static weft_status subscribe(wf_kafka *kafka, const char *const *topics, size_t 
 
 static weft_status send(sim_broker *broker, sim_event_kind kind, const wf_kafka_partition *partitions, size_t count) {
     sim_event *event = sim_event_new(kind);
+    event->generation = broker->generation;
     sim_event_list(event, partitions, count);
     sim_event_travel(broker, event, sim_broker_latency_ns(broker));
     return WEFT_OK;

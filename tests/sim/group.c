@@ -28,6 +28,7 @@ static void add(sim_event *event, const sim_log *log) {
 /* A join ends: what the member does not have yet, and shall have. */
 static void give(sim_broker *broker) {
     sim_event *event = sim_event_new(SIM_EVENT_ASSIGN);
+    broker->generation++;
     for (uint32_t i = 0; i < broker->plan->partitions; i++) {
         sim_log *log = &broker->logs[i];
         if (log->told) { /* cooperative: it kept it */
