@@ -105,8 +105,11 @@ static wf_poller_slot *slot_in(wf_poller_state *self, const wf_rebalance *rebala
 static void ask_committed(wf_poller_state *self, weft_env *env) {
     self->ask_ns = 0;
     if (!self->assign.open) return;
+    self->ask_stale = self->ask_open;
+    if (self->ask_open) return;
     weft_status status = self->options.kafka->ops->fetch_committed(self->options.kafka, self->assign.partitions, self->assign.count);
-    if (status != WEFT_OK) self->ask_ns = weft_env_now_ns(env) + ask_again_ns;
+    self->ask_open = status == WEFT_OK;
+    if (!self->ask_open) self->ask_ns = weft_env_now_ns(env) + ask_again_ns;
 }
 
 static void on_assign(void *context, const wf_kafka_partition *partitions, size_t count, bool incremental) {
@@ -119,7 +122,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         WF_CHECK(slot->phase == WF_SLOT_FREE);
         slot->phase = WF_SLOT_ASKING;
         slot->epoch++;
-        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->drained = slot->resetting = false;
+        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->given = slot->drained = slot->resetting = false;
         slot->base = WF_KAFKA_OFFSET_NONE;
         slot->next = slot->committed = slot->log_end = -1;
     }
@@ -147,6 +150,11 @@ static void restore(wf_poller_state *self, wf_poller_slot *slot, const wf_kafka_
 
 static void on_committed_offsets(void *context, wf_kafka_error error, const char *text, const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
+    self->ask_open = false;
+    if (self->ask_stale) {
+        ask_committed(self, self->env);
+        return;
+    }
     bool complete = error == WF_KAFKA_OK;
     for (size_t i = 0; i < count && complete; i++) complete = partitions[i].error == WF_KAFKA_OK;
     if (!complete) {
@@ -172,6 +180,7 @@ static void finish_assign(wf_poller_state *self, weft_env *env) {
     if (status != WEFT_OK) weft_env_fail(env, status, "librdkafka refused the assignment of %zu partitions", self->assign.count);
     for (size_t i = 0; i < self->assign.count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->assign, i);
+        slot->given = true;
         if (slot->held) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, true);
     }
     rebalance_close(&self->assign);
@@ -337,7 +346,8 @@ static void on_hold(void *state, weft_env *env, const weft_message *message) {
     wf_poller_slot *slot = &self->slots[hold->slot];
     if (slot->epoch != hold->epoch) return;
     slot->held = hold->hold;
-    if (slot->phase == WF_SLOT_ACTIVE && !self->assign.open) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, hold->hold);
+    if (slot->phase == WF_SLOT_ACTIVE && slot->given)
+        self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, hold->hold);
 }
 
 static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {

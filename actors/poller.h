@@ -60,6 +60,7 @@ typedef struct wf_poller_slot {
     bool lost;
     bool bounded;        /* LOG_END was sent in this epoch */
     bool held;
+    bool given;          /* assign() named it: librdkafka fetches it */
     bool drained;        /* DRAINED came back */
     bool resetting;      /* the log is another one: this epoch ends, and the next one begins at reset_offset */
     int64_t reset_offset;
@@ -101,6 +102,8 @@ typedef struct wf_poller_state {
     wf_rebalance revoke;
     uint64_t revoke_deadline_ns;
     uint64_t ask_ns;         /* when to ask for committed offsets again, 0: no need */
+    bool ask_open;           /* a question is on its way: answers don't say whose they are, so there is one at a time */
+    bool ask_stale;          /* and it was asked for an assignment that is over: others may have committed since */
     /* Credit. */
     int64_t credit_records;
     int64_t credit_bytes;    /* may go below 0 by one record */

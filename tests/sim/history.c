@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "history.h"
+
+#include <stdlib.h>
+
+#include "check.h"
+#include "world.h"
+
+static const uint64_t ms = 1000000;
+static const uint64_t second_ns = 1000000000;
+
+static bool happens(sim_world *world, unsigned rate) {
+    return rate && sim_below(world->chance, 1000) < rate;
+}
+
+static void pause(sim_world *world, bool pause_it) {
+    wf_pause message = {.partition = -1, .pause = pause_it};
+    if (pause_it && sim_percent(world->chance, 50)) message.partition = (int32_t)sim_below(world->chance, 2);
+    sim_trace("program: %s partition %d", pause_it ? "pauses" : "resumes", message.partition);
+    sim_world_send(world, SIM_PROGRAM, SIM_MANAGER, WF_MSG_PAUSE, &message, sizeof message);
+}
+
+static void maybe_fault(sim_world *world) {
+    const sim_plan *plan = world->plan;
+    sim_broker *broker = world->broker;
+    if (happens(world, plan->append_rate)) sim_broker_append(broker, (uint32_t)sim_between(world->chance, 1, 20));
+    if (happens(world, plan->rebalance_rate)) sim_broker_rebalance(broker);
+    if (happens(world, plan->expel_rate)) sim_broker_expel(broker);
+    if (happens(world, plan->trouble_rate)) sim_broker_trouble(broker, WF_KAFKA_RETRY);
+    if (happens(world, plan->fatal_rate)) sim_broker_trouble(broker, WF_KAFKA_FATAL);
+    if (happens(world, plan->retention_rate)) sim_broker_retain(broker);
+    if (happens(world, plan->pause_rate)) pause(world, sim_percent(world->chance, 50));
+    if (happens(world, plan->ask_rate)) sim_audit_gauges(world);
+    if (happens(world, 2)) sim_script_complete_stale(world->script);
+}
+
+static void chaos(sim_world *world) {
+    uint64_t steps = sim_between(world->chance, 1, world->plan->chaos_steps_max);
+    while (steps-- > 0 && world->failure == WEFT_OK) {
+        maybe_fault(world);
+        sim_world_step(world);
+    }
+}
+
+/* Only what the seed meant to happen may end a consumer. */
+static void judge_failure(const sim_world *world) {
+    const wf_work_manager_options *manager = &world->plan->manager;
+    switch (world->failure) {
+    case WEFT_OK:
+        return;
+    case WEFT_EHANDLER:
+        SIM_CHECK(manager->failure_policy == WF_FAILURE_STOP, "the consumer stops because of a record, against failure.policy");
+        return;
+    case WEFT_ESTUCK:
+        SIM_CHECK(manager->handler_deadline_ns > 0, "the consumer stops because of a deadline that there is not");
+        return;
+    case WEFT_EKAFKA:
+        SIM_CHECK(world->plan->fatal_rate > 0, "the consumer stops because of Kafka, which did nothing");
+        return;
+    case WEFT_ENOMEM:
+    case WEFT_EINVAL:
+    case WEFT_ECONFIG:
+    case WEFT_ERANGE:
+    case WEFT_ESTATE:
+    case WEFT_ESTALE:
+    case WEFT_EAGAIN:
+    case WEFT_ECORRUPT:
+    case WEFT_ELIMIT:
+    case WEFT_EABANDONED:
+    case WEFT_ESYSTEM:
+    case WEFT_ETIMEOUT:
+    default:
+        sim_fail("the consumer stops: %s", weft_status_text(world->failure));
+    }
+}
+
+static void must_be_drained_by(sim_world *world, uint32_t id, uint64_t until_ns) {
+    while (!world->actors[id].is_drained) {
+        SIM_CHECK(world->now_ns <= until_ns, "%s is not drained, %.1f ms past its time", world->actors[id].actor.class->name,
+                  (double)(world->now_ns - until_ns) / 1e6);
+        sim_world_step(world);
+    }
+}
+
+static uint32_t count_out(const sim_world *world) {
+    const wf_work_manager_state *manager = sim_manager(world);
+    return manager->lent_records + manager->parked_records;
+}
+
+/* In the order of weft_consumer_stop(). The poller adds to the deadline what the last commit and leaving may take. */
+static void stop(sim_world *world, uint64_t patience_ns) {
+    static const uint32_t order[] = {SIM_POLLER, SIM_MANAGER, SIM_TRACKER, SIM_ENCODER, SIM_EXPORTER};
+    uint64_t deadline_ns = world->now_ns + patience_ns;
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        uint32_t out = count_out(world);
+        sim_world_stop_actor(world, order[i], deadline_ns);
+        uint64_t until_ns = (i == 0 && deadline_ns > world->now_ns ? deadline_ns : world->now_ns) + 7 * second_ns;
+        must_be_drained_by(world, order[i], until_ns);
+        if (order[i] != SIM_MANAGER) continue;
+        /* Everything that is out now was said to be abandoned, and nothing else. */
+        sim_world_settle(world);
+        SIM_CHECK(world->abandoned == out, "%u records were out at the end, %u are said to be abandoned", out, world->abandoned);
+    }
+}
+
+/* The promises that are open and the workers that sleep come to their end; then nothing may be owed. */
+static void run_out(sim_world *world) {
+    for (uint32_t id = SIM_FIRST_WORKER; id < SIM_IDS; id++) world->actors[id].asleep_until_ns = 0;
+    uint64_t patience = 100000;
+    while ((world->truth->flight_count || world->mail_count) && patience-- > 0) sim_world_step(world);
+    sim_world_settle(world);
+}
+
+static void become_calm(sim_world *world) {
+    world->calm = world->broker->calm = true;
+    sim_trace("the calm begins");
+    while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
+    for (uint32_t id = SIM_FIRST_WORKER; id < SIM_IDS; id++) world->actors[id].asleep_until_ns = 0;
+    pause(world, false);
+    sim_broker_rebalance(world->broker);
+}
+
+static void finish(sim_world *world) {
+    become_calm(world);
+    /* Flights of old epochs too: those that are still open at the stop are rightly said to be abandoned. */
+    while (!sim_broker_is_finished(world->broker) || world->truth->flight_count) {
+        SIM_CHECK(world->failure == WEFT_OK, "the consumer stops in the calm: %s", weft_status_text(world->failure));
+        sim_world_step(world);
+        /* Whoever was in the middle of something when the calm began gets everything now. */
+        if (*world->step % 64 == 0) sim_broker_complete(world->broker);
+        if (*world->step % 256 == 0) sim_audit_gauges(world);
+    }
+    stop(world, 60 * second_ns);
+    run_out(world);
+    sim_audit_drained(world);
+    SIM_CHECK(world->abandoned == 0, "%u records were abandoned in the calm", world->abandoned);
+}
+
+static void end_somehow(sim_world *world) {
+    static const uint64_t patience_ms[] = {0, 10, 5000, 100000};
+    if (world->failure == WEFT_OK && sim_percent(world->chance, 30)) {
+        sim_trace("the process dies");
+        return;
+    }
+    stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
+    if (sim_percent(world->chance, 50)) return;
+    run_out(world);
+    if (world->truth->flight_count == 0) sim_audit_drained(world);
+}
+
+static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker *broker, bool last, uint64_t steps_max,
+                            sim_history *history) {
+    sim_world *world = calloc(1, sizeof *world);
+    sim_truth *truth = calloc(1, sizeof *truth);
+    sim_script *script = calloc(1, sizeof *script);
+    WF_CHECK(world && truth && script);
+    sim_plan mine = *plan;
+    bool skips = plan->manager.failure_policy == WF_FAILURE_SKIP;
+    if (last) { /* nothing may end the last one */
+        mine.manager.handler_deadline_ns = 0;
+        mine.fatal_rate = 0;
+    }
+    broker->plan = &mine;
+    sim_truth_init(truth, broker, &mine);
+    *script = (sim_script){.truth = truth, .broker = broker, .plan = &mine, .chance = chance, .poisoned = skips || !last};
+    *world = (sim_world){.plan = &mine,
+                         .chance = chance,
+                         .broker = broker,
+                         .truth = truth,
+                         .script = script,
+                         .now_ns = broker->now_ns,
+                         .step = &history->steps,
+                         .steps_max = steps_max};
+    sim_world_start(world);
+    chaos(world);
+    if (last) finish(world);
+    else end_somehow(world);
+    judge_failure(world);
+    sim_world_end(world);
+    history->handled += truth->handled;
+    sim_truth_deinit(truth);
+    broker->plan = plan;
+    free(script);
+    free(truth);
+    free(world);
+}
+
+void sim_history_run(uint64_t seed, uint64_t steps_max, sim_history *history) {
+    sim_plan plan;
+    sim_plan_make(&plan, seed);
+    sim_chance chance = {.state = seed};
+    sim_broker broker;
+    sim_broker_init(&broker, &plan, &chance);
+    broker.now_ns = second_ns;
+    sim_broker_append(&broker, (uint32_t)sim_between(&chance, 1, plan.records));
+    for (uint32_t i = 1; i <= plan.incarnations; i++) {
+        sim_trace("incarnation %u of %u", i, plan.incarnations);
+        run_incarnation(&plan, &chance, &broker, i == plan.incarnations, steps_max, history);
+    }
+    history->virtual_ns = broker.now_ns;
+    sim_broker_deinit(&broker);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan.h"
+
+#include "metadata.h"
+
+static const uint64_t ms = 1000000;
+
+static void make_log(sim_plan *plan, sim_chance *chance) {
+    plan->partitions = (uint32_t)sim_between(chance, 1, SIM_PARTITIONS_MAX);
+    plan->keys = (uint32_t)sim_pick(chance, (const uint64_t[]){1, 2, 5, 20, 200}, 5);
+    plan->null_key_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 0, 20, 100}, 4);
+    plan->records = (uint32_t)sim_between(chance, 20, 400);
+    plan->hole_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 5, 40}, 3);
+    plan->value_bytes_max = (unsigned)sim_pick(chance, (const uint64_t[]){0, 50, 3000}, 3);
+}
+
+static void make_manager(sim_plan *plan, sim_chance *chance) {
+    wf_work_manager_options *manager = &plan->manager;
+    manager->ordering = sim_percent(chance, 70)   ? WF_ORDER_KEY
+                        : sim_percent(chance, 50) ? WF_ORDER_PARTITION
+                                                  : WF_ORDER_UNORDERED;
+    manager->null_key_serial = sim_percent(chance, 50);
+    manager->batch = plan->batch;
+    manager->virtual_partitions = (uint32_t)sim_between(chance, 1, 32);
+    manager->queue_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){16, 40, 100, 300}, 4);
+    manager->in_flight_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){1, 4, 16, 100}, 4);
+    if (manager->in_flight_max_records > manager->queue_max_records)
+        manager->in_flight_max_records = manager->queue_max_records;
+    manager->in_flight_max_bytes = sim_pick(chance, (const uint64_t[]){65536, 1 << 20}, 2);
+    manager->partition_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){0, 0, 5, 20}, 4);
+    manager->pending_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){1, 3, 20, 100}, 4);
+    manager->slice_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){1, 4, 32, 256}, 4);
+    manager->max_attempts = (uint32_t)sim_between(chance, 1, 5);
+    manager->retry_backoff_ns = sim_pick(chance, (const uint64_t[]){1, 10, 100}, 3) * ms;
+    manager->retry_backoff_max_ns = manager->retry_backoff_ns * sim_between(chance, 1, 20);
+    manager->failure_policy = sim_percent(chance, 60) ? WF_FAILURE_SKIP : WF_FAILURE_STOP;
+    manager->stuck_policy = sim_percent(chance, 70) ? WF_STUCK_ABANDON : WF_STUCK_STOP;
+    manager->handler_deadline_ns = sim_percent(chance, 30) ? sim_pick(chance, (const uint64_t[]){5, 100, 2000}, 3) * ms : 0;
+    manager->stuck_grace_ns = sim_pick(chance, (const uint64_t[]){0, 50, 5000}, 3) * ms;
+    plan->metadata_max_bytes = (uint32_t)sim_pick(chance, (const uint64_t[]){64, 64, 120, 4096}, 4);
+    manager->map_span = wf_metadata_span_that_fits(plan->metadata_max_bytes);
+    manager->map_bytes = plan->metadata_max_bytes;
+    manager->map_runs = wf_metadata_runs_that_fit(plan->metadata_max_bytes);
+}
+
+static void make_poller(sim_plan *plan, sim_chance *chance) {
+    plan->poller.queue_max_records = plan->manager.queue_max_records;
+    plan->poller.queue_max_bytes = sim_pick(chance, (const uint64_t[]){65536, 1 << 20}, 2);
+    plan->poller.in_flight_max_bytes = plan->manager.in_flight_max_bytes;
+    plan->poller.drain_timeout_ns = sim_pick(chance, (const uint64_t[]){0, 10, 500, 30000}, 4) * ms;
+    plan->poller.fetch_threshold = sim_pick(chance, (const uint64_t[]){10, 100, 100000}, 3);
+    plan->commit_interval_ns = sim_pick(chance, (const uint64_t[]){1, 20, 1000}, 3) * ms;
+}
+
+static void make_handlers(sim_plan *plan, sim_chance *chance) {
+    plan->workers = plan->inline_engine ? 1 : (uint32_t)sim_between(chance, 1, SIM_WORKERS_MAX);
+    plan->fail_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 5, 40}, 3);
+    plan->poison_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 0, 3}, 3);
+    plan->pending_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 10, 60}, 3);
+    plan->pending_ns_max = sim_pick(chance, (const uint64_t[]){1, 50, 20000}, 3) * ms;
+    plan->stall_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 3, 30}, 3);
+    plan->stall_ns_max = sim_pick(chance, (const uint64_t[]){1, 200, 60000}, 3) * ms;
+}
+
+static void make_faults(sim_plan *plan, sim_chance *chance) {
+    static const uint64_t rates[] = {0, 1, 4, 15};
+    plan->rebalance_rate = (unsigned)sim_pick(chance, rates, 4);
+    plan->expel_rate = (unsigned)sim_pick(chance, rates, 3);
+    plan->pause_rate = (unsigned)sim_pick(chance, rates, 4);
+    plan->ask_rate = (unsigned)sim_pick(chance, rates, 4);
+    plan->trouble_rate = (unsigned)sim_pick(chance, rates, 3);
+    plan->fatal_rate = sim_percent(chance, 5) ? 1 : 0;
+    plan->append_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 10, 50}, 3);
+    plan->retention_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 0, 2}, 3);
+    plan->cooperative = sim_percent(chance, 30);
+    plan->other_member = sim_percent(chance, 60);
+    plan->commit_trouble_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 10, 50}, 3);
+    plan->broker_metadata_max = sim_percent(chance, 10) ? 30 : 32767;
+    plan->broker_ns_max = sim_pick(chance, (const uint64_t[]){1, 20, 3000}, 3) * ms;
+}
+
+void sim_plan_make(sim_plan *plan, uint64_t seed) {
+    sim_chance chance = {.state = seed * UINT64_C(0x2545f4914f6cdd1d) + 1};
+    *plan = (sim_plan){.seed = seed};
+    plan->batch = sim_percent(&chance, 15);
+    plan->inline_engine = sim_percent(&chance, 10);
+    make_log(plan, &chance);
+    make_manager(plan, &chance);
+    make_poller(plan, &chance);
+    make_handlers(plan, &chance);
+    make_faults(plan, &chance);
+    plan->incarnations = (uint32_t)sim_between(&chance, 1, SIM_INCARNATIONS_MAX);
+    plan->chaos_steps_max = (uint32_t)sim_pick(&chance, (const uint64_t[]){50, 500, 2500}, 3);
+    for (int i = 0; i < SIM_ACTIONS; i++) plan->weights[i] = (unsigned)sim_pick(&chance, (const uint64_t[]){1, 4, 12}, 3);
+    plan->weights[SIM_TIME] = (unsigned)sim_pick(&chance, (const uint64_t[]){0, 1, 4}, 3);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a seed stands for: options of the consumer, shape of the log, and which faults how often.
+ */
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include "chance.h"
+#include "poller.h"
+#include "work_manager.h"
+
+enum { SIM_PARTITIONS_MAX = 4, SIM_WORKERS_MAX = 4, SIM_INCARNATIONS_MAX = 3, SIM_ACTIONS = 6 };
+
+/* What the scheduler may do next; see world.c. */
+typedef enum sim_action {
+    SIM_DELIVER = 0,
+    SIM_TURN,
+    SIM_TIMER,
+    SIM_BROKER,
+    SIM_COMPLETE,
+    SIM_TIME,
+} sim_action;
+
+typedef struct sim_plan {
+    uint64_t seed;
+    /* The log. */
+    uint32_t partitions;
+    uint32_t keys;
+    unsigned null_key_percent;
+    uint32_t records;
+    unsigned hole_percent;
+    unsigned value_bytes_max;
+    /* The consumer; actor ids are the world's business. */
+    wf_work_manager_options manager;
+    wf_poller_options poller;
+    uint64_t commit_interval_ns;
+    uint32_t metadata_max_bytes;
+    uint32_t workers;
+    bool batch;
+    bool inline_engine;
+    /* What handlers do, in percent of the records. */
+    unsigned fail_percent;
+    unsigned poison_percent;
+    unsigned pending_percent;
+    uint64_t pending_ns_max;
+    unsigned stall_percent; /* of the slices */
+    uint64_t stall_ns_max;
+    /* What happens outside, in 1 of 1,000 steps where it can happen at all. */
+    unsigned rebalance_rate;
+    unsigned expel_rate;
+    unsigned pause_rate;
+    unsigned ask_rate;
+    unsigned trouble_rate;
+    unsigned fatal_rate;
+    unsigned append_rate;
+    unsigned retention_rate;
+    bool cooperative;
+    bool other_member; /* takes what is taken from us, and commits */
+    unsigned commit_trouble_percent;
+    uint32_t broker_metadata_max; /* below metadata_max_bytes: the broker refuses what we send */
+    uint64_t broker_ns_max;       /* latency of a request */
+    /* How the history goes. */
+    uint32_t incarnations;
+    uint32_t chaos_steps_max;
+    unsigned weights[SIM_ACTIONS];
+} sim_plan;
+
+void sim_plan_make(sim_plan *plan, uint64_t seed);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "truth.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "metadata.h"
+
+void sim_truth_init(sim_truth *truth, sim_broker *broker, const sim_plan *plan) {
+    *truth = (sim_truth){.broker = broker, .plan = plan};
+}
+
+void sim_truth_deinit(sim_truth *truth) {
+    for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++) free(truth->epochs[i].runs);
+}
+
+void sim_truth_begin(sim_truth *truth) {
+    sim_broker *broker = truth->broker;
+    const sim_plan *plan = truth->plan;
+    sim_truth_deinit(truth);
+    sim_truth_init(truth, broker, plan);
+}
+
+/* --- lanes and flights */
+
+static int32_t lane_of(const sim_truth *truth, const sim_entry *entry) {
+    const wf_work_manager_options *manager = &truth->plan->manager;
+    if (manager->ordering == WF_ORDER_UNORDERED) return SIM_LANE_OPEN;
+    if (manager->ordering == WF_ORDER_PARTITION) return 0;
+    if (entry->key == SIM_KEY_NULL) return manager->null_key_serial ? 0 : SIM_LANE_OPEN;
+    return entry->key + 1;
+}
+
+sim_flight *sim_truth_flight(sim_truth *truth, const wf_record *block) {
+    for (uint32_t i = 0; i < truth->flight_count; i++)
+        if (truth->flights[i].block == block) return &truth->flights[i];
+    return NULL;
+}
+
+static void end_flight(sim_truth *truth, sim_flight *flight) {
+    if (flight->lane != SIM_LANE_OPEN) truth->lane_out[flight->log->index][flight->lane]--;
+    if (flight->parked) truth->parked--;
+    else truth->lent--;
+    *flight = truth->flights[--truth->flight_count];
+}
+
+/* A deferred record past deadline and grace may have been given up by policy: its token is dead, its lane goes on. */
+static bool may_be_abandoned(const sim_truth *truth, const sim_flight *flight) {
+    const wf_work_manager_options *manager = &truth->plan->manager;
+    uint64_t patience_ns = manager->handler_deadline_ns + manager->stuck_grace_ns;
+    return flight->parked && manager->handler_deadline_ns && manager->stuck_policy == WF_STUCK_ABANDON &&
+           truth->broker->now_ns - flight->sent_ns > patience_ns;
+}
+
+static void begin_flight(sim_truth *truth, const wf_record *block) {
+    sim_flight *old = sim_truth_flight(truth, block);
+    sim_log *log = sim_broker_log(truth->broker, block->topic, block->partition);
+    const sim_entry *entry = &log->entries[block->offset];
+    if (old && may_be_abandoned(truth, old)) {
+        end_flight(truth, old);
+        old = NULL;
+    }
+    SIM_CHECK(!old, "%s/%d %lld is lent twice", log->topic, log->partition, (long long)block->offset);
+    SIM_CHECK(truth->flight_count < SIM_FLIGHTS_MAX, "too many records are out");
+    sim_flight *flight = &truth->flights[truth->flight_count++];
+    *flight = (sim_flight){.block = block,
+                           .log = log,
+                           .offset = block->offset,
+                           .epoch = block->epoch,
+                           .lane = lane_of(truth, entry),
+                           .slice = truth->slices,
+                           .sent_ns = truth->broker->now_ns};
+    truth->lent++;
+    if (flight->lane == SIM_LANE_OPEN) return;
+    uint32_t *out = &truth->lane_out[log->index][flight->lane];
+    uint64_t *slice = &truth->lane_slice[log->index][flight->lane];
+    SIM_CHECK(*out == 0 || *slice == truth->slices, "lane %d of %s/%d runs at two places: %lld is lent while another is out", flight->lane,
+              log->topic, log->partition, (long long)block->offset);
+    SIM_CHECK(*out == 0 || !truth->plan->batch, "two records of lane %d in one batch: %s/%d %lld", flight->lane, log->topic,
+              log->partition, (long long)block->offset);
+    *slice = truth->slices;
+    ++*out;
+}
+
+static void work_sent(sim_truth *truth, const wf_slice *slice) {
+    const wf_work_manager_options *manager = &truth->plan->manager;
+    uint32_t count = 0;
+    truth->slices++;
+    for (const wf_record *block = slice->head; block; block = block->next, count++) begin_flight(truth, block);
+    SIM_CHECK(count == slice->count && count > 0 && count <= manager->slice_max_records, "a slice of %u records, said to have %u", count,
+              slice->count);
+    SIM_CHECK(truth->lent <= manager->in_flight_max_records, "%u records are out, %u are allowed", truth->lent, manager->in_flight_max_records);
+    SIM_CHECK(truth->parked == 0 || truth->lent + truth->parked <= manager->pending_max_records,
+              "%u records are deferred and %u are out, %u are allowed", truth->parked, truth->lent, manager->pending_max_records);
+}
+
+static void done_arrives(sim_truth *truth, const wf_slice *slice) {
+    uint32_t count = 0;
+    for (const wf_record *block = slice->head; block; block = block->next, count++) {
+        sim_flight *flight = sim_truth_flight(truth, block);
+        SIM_CHECK(flight && !flight->parked, "DONE of a record that is not out: offset %lld", (long long)block->offset);
+        SIM_CHECK(flight->started == (block->status != WF_DONE_UNRUN), "%lld comes back with status %u, started=%d",
+                  (long long)block->offset, block->status, flight->started);
+        if (block->status == WF_DONE_PENDING && !flight->unparked) {
+            flight->parked = true;
+            truth->lent--;
+            truth->parked++;
+        } else {
+            end_flight(truth, flight);
+        }
+    }
+    SIM_CHECK(count == slice->count, "a slice of %u records came back with %u", slice->count, count);
+}
+
+static void unparked_arrives(sim_truth *truth, const wf_unparked *unparked) {
+    sim_flight *flight = sim_truth_flight(truth, unparked->record);
+    SIM_CHECK(flight && !flight->unparked, "a completion of a record that is not out");
+    flight->unparked = true;
+    if (flight->parked) end_flight(truth, flight);
+}
+
+static void goes_home(sim_truth *truth, const wf_record *block) {
+    sim_flight *flight = sim_truth_flight(truth, block);
+    if (!flight) return;
+    SIM_CHECK(may_be_abandoned(truth, flight), "%lld goes home while it is out", (long long)block->offset);
+    end_flight(truth, flight);
+}
+
+/* --- epochs */
+
+static sim_epoch *epoch_of(sim_truth *truth, uint32_t slot, sim_log **ret_log) {
+    for (uint32_t i = 0; i < truth->plan->partitions; i++) {
+        if (truth->epochs[i].epoch == 0 || truth->epochs[i].slot != slot) continue;
+        *ret_log = &truth->broker->logs[i];
+        return &truth->epochs[i];
+    }
+    sim_fail("a message about slot %u, which was never assigned", slot);
+}
+
+static void restore(sim_truth *truth, const wf_restore *restore) {
+    sim_log *log = sim_broker_log(truth->broker, restore->topic, restore->partition);
+    sim_epoch *epoch = &truth->epochs[log->index];
+    SIM_CHECK(!epoch->live && restore->epoch > epoch->epoch, "epoch %u of %s/%d begins inside another", restore->epoch, log->topic,
+              log->partition);
+    free(epoch->runs);
+    epoch->runs = NULL;
+    epoch->run_count = 0;
+    epoch->slot = restore->slot;
+    epoch->epoch = restore->epoch;
+    epoch->live = epoch->map_used = true;
+    epoch->bounded = false;
+    epoch->base = epoch->came_end = epoch->committed = restore->base;
+    epoch->metadata_bytes = 0;
+    if (restore->base >= 0) wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &epoch->runs, &epoch->run_count);
+    for (int64_t at = 0; at < log->end; at++) log->entries[at].came = log->entries[at].done = false;
+}
+
+static bool is_restored(const sim_epoch *epoch, int64_t offset) {
+    for (size_t i = 0; i < epoch->run_count && epoch->map_used; i++)
+        if (offset >= epoch->runs[i].first && offset < epoch->runs[i].end) return true;
+    return false;
+}
+
+static void record_came(sim_truth *truth, const wf_record *block) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, block->slot, &log);
+    SIM_CHECK(epoch->live && block->epoch == epoch->epoch, "%s/%d %lld comes in an epoch that is over", log->topic, log->partition,
+              (long long)block->offset);
+    SIM_CHECK(block->offset >= epoch->came_end, "%s/%d %lld comes again", log->topic, log->partition, (long long)block->offset);
+    if (epoch->base < 0) epoch->base = block->offset;
+    epoch->came_end = block->offset + 1;
+    log->entries[block->offset].came = true;
+    if (!is_restored(epoch, block->offset)) return;
+    log->entries[block->offset].done = true;
+    epoch->restored++;
+}
+
+static void log_end_sent(sim_truth *truth, const wf_log_end *log_end) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, log_end->slot, &log);
+    if (!epoch->bounded && epoch->run_count && epoch->runs[epoch->run_count - 1].end > log_end->end) epoch->map_used = false;
+    epoch->bounded = true;
+    if (!log_end->reached) return;
+    if (epoch->base < 0) epoch->base = epoch->came_end = log_end->end;
+    if (epoch->came_end < log_end->end) epoch->came_end = log_end->end;
+}
+
+static void completed_sent(sim_truth *truth, const wf_completed *completed) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, completed->slot, &log);
+    sim_entry *entry = &log->entries[completed->offset];
+    SIM_CHECK(epoch->live && epoch->epoch == completed->epoch, "COMPLETED of an epoch that is over");
+    SIM_CHECK(entry->came && !entry->done, "COMPLETED of %s/%d %lld, which came=%d done=%d", log->topic, log->partition,
+              (long long)completed->offset, entry->came, entry->done);
+    entry->done = true;
+    epoch->completed++;
+    if (entry->finished) return;
+    SIM_CHECK(truth->plan->manager.failure_policy == WF_FAILURE_SKIP && entry->last_attempt >= truth->plan->manager.max_attempts,
+              "COMPLETED of %s/%d %lld, which never succeeded (attempt %u of %u)", log->topic, log->partition,
+              (long long)completed->offset, entry->last_attempt, truth->plan->manager.max_attempts);
+    entry->finished = true;
+}
+
+static void committed_sent(sim_truth *truth, const wf_committed *committed) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, committed->slot, &log);
+    if (committed->outcome != WF_COMMIT_OK || epoch->epoch != committed->epoch) return;
+    SIM_CHECK(committed->offset >= epoch->committed, "the poller says that a commit went back");
+    epoch->committed = committed->offset;
+    epoch->metadata_bytes = committed->metadata_bytes;
+}
+
+static void drained_sent(sim_truth *truth, const wf_drained *drained) {
+    sim_log *log;
+    epoch_of(truth, drained->slot, &log)->live = false;
+}
+
+bool sim_truth_is_complete(const sim_truth *truth, const sim_log *log, int64_t offset) {
+    const sim_epoch *epoch = &truth->epochs[log->index];
+    if (offset < epoch->base || is_restored(epoch, offset)) return true;
+    return offset < epoch->came_end && (!log->entries[offset].came || log->entries[offset].done);
+}
+
+int64_t sim_truth_frontier(const sim_truth *truth, const sim_log *log) {
+    int64_t frontier = truth->epochs[log->index].base;
+    while (sim_truth_is_complete(truth, log, frontier)) frontier++;
+    return frontier;
+}
+
+/* --- what the world tells */
+
+void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t bytes) {
+    switch (type) {
+    case WF_MSG_RESTORE:
+        restore(truth, body);
+        break;
+    case WF_MSG_RECORDS:
+        for (const wf_record *block = ((const wf_chain *)body)->head; block; block = block->next) record_came(truth, block);
+        break;
+    case WF_MSG_LOG_END:
+        log_end_sent(truth, body);
+        break;
+    case WF_MSG_WORK:
+        work_sent(truth, body);
+        break;
+    case WF_MSG_COMPLETED:
+        for (size_t i = 0; i < bytes / sizeof(wf_completed); i++) completed_sent(truth, (const wf_completed *)body + i);
+        break;
+    case WF_MSG_CREDIT:
+        for (const wf_record *block = ((const wf_credit *)body)->head; block; block = block->next) goes_home(truth, block);
+        break;
+    case WF_MSG_COMMITTED:
+        committed_sent(truth, body);
+        break;
+    default:
+        break;
+    }
+}
+
+void sim_truth_arrives(sim_truth *truth, uint32_t type, const void *body, size_t bytes) {
+    if (type == WF_MSG_DONE) done_arrives(truth, body);
+    if (type == WF_MSG_UNPARKED)
+        for (size_t i = 0; i < bytes / sizeof(wf_unparked); i++) unparked_arrives(truth, (const wf_unparked *)body + i);
+    if (type == WF_MSG_DRAINED) drained_sent(truth, body);
+}
+
+sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record) {
+    sim_flight *flight = sim_truth_flight(truth, record);
+    SIM_CHECK(flight && !flight->started && !flight->parked, "a handler gets a record that is not lent");
+    flight->started = true;
+    truth->handled++;
+    sim_log *log = flight->log;
+    sim_entry *entry = &log->entries[flight->offset];
+    entry->last_attempt = record->attempt;
+    bool current = log->ours && record->state != WF_RECORD_DROPPED;
+    SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset), "%s/%d %lld runs again, but the commit at %lld calls it complete",
+              log->topic, log->partition, (long long)flight->offset, (long long)log->committed);
+    if (flight->lane == SIM_LANE_OPEN) return flight;
+    for (int64_t at = log->start; at < flight->offset; at++) {
+        const sim_entry *before = &log->entries[at];
+        if (!before->exists || before->finished || lane_of(truth, before) != flight->lane) continue;
+        sim_fail("%s/%d %lld starts before %lld of the same lane is finished", log->topic, log->partition, (long long)flight->offset,
+                 (long long)at);
+    }
+    return flight;
+}
