@@ -332,26 +332,35 @@ static void abandon_parked(wf_work_manager_state *self, weft_env *env, wf_record
     unpark(self, env, &unparked);
 }
 
-static void check_parked(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot) {
-    uint64_t now_ns = weft_env_now_ns(env);
+static void check_parked(wf_work_manager_state *self, weft_env *env, wf_record *record) {
+    uint64_t age_ns = weft_env_now_ns(env) - record->dispatch_ns;
+    if (age_ns <= self->options.handler_deadline_ns) return;
+    record->flags |= WF_RECORD_TIMED_OUT;
+    if (age_ns <= self->options.handler_deadline_ns + self->options.stuck_grace_ns) return;
+    stuck(self, env, record, "a deferred record");
+    if (self->options.stuck_policy == WF_STUCK_ABANDON) abandon_parked(self, env, record);
+}
+
+static void check_all_parked(wf_work_manager_state *self, weft_env *env) {
     wf_record *next;
-    for (wf_record *record = slot->head; record; record = next) {
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        if (self->slots[i].parked == 0) continue;
+        for (wf_record *record = self->slots[i].head; record; record = next) {
+            next = record->slot_next;
+            if (record->state == WF_RECORD_PARKED) check_parked(self, env, record);
+        }
+    }
+    /* Fenced ones keep their lane closed: what was delivered again waits for them. */
+    for (wf_record *record = self->fenced; record; record = next) {
         next = record->slot_next;
-        if (record->state != WF_RECORD_PARKED) continue;
-        uint64_t age_ns = now_ns - record->dispatch_ns;
-        if (age_ns <= self->options.handler_deadline_ns) continue;
-        record->flags |= WF_RECORD_TIMED_OUT;
-        if (age_ns <= self->options.handler_deadline_ns + self->options.stuck_grace_ns) continue;
-        stuck(self, env, record, "a deferred record");
-        if (self->options.stuck_policy == WF_STUCK_ABANDON) abandon_parked(self, env, record);
+        if (record->flags & WF_RECORD_DEFERRED) check_parked(self, env, record);
     }
 }
 
 uint64_t wf_work_check_deadlines(wf_work_manager_state *self, weft_env *env) {
     if (self->options.handler_deadline_ns == 0 || self->lent_records + self->parked_records == 0) return UINT64_MAX;
     for (uint32_t i = 0; i < self->workers.count; i++) check_worker(self, env, self->workers.entries[i]);
-    for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].parked) check_parked(self, env, &self->slots[i]);
+    if (self->parked_records) check_all_parked(self, env);
     uint64_t period_ns = self->options.handler_deadline_ns / 4;
     if (period_ns < 1000000) period_ns = 1000000;
     return weft_env_now_ns(env) + (period_ns < second_ns ? period_ns : second_ns);
