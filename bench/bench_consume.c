@@ -23,12 +23,12 @@ static const consume_mode modes[] = {
     {"raw-poll", consume_raw_poll, CONSUME_RAW, "rd_kafka_consumer_poll, tuned"},
     {"raw-callback", consume_raw_callback, CONSUME_RAW, "rd_kafka_consume_callback_queue on an own queue, tuned"},
     {"raw-batch", consume_raw_batch, CONSUME_RAW, "rd_kafka_consume_batch_queue, tuned"},
+    {"weft-async", consume_weft_async, CONSUME_WEFT, "weft, --threads handler threads"},
+    {"weft-inline", consume_weft_inline, CONSUME_EXTRA, "weft, handlers on the work manager's loop"},
+    {"weft-pending", consume_weft_pending, CONSUME_EXTRA, "weft, --pending records deferred at once for --sleep-us"},
     {"raw-poll-defaults", consume_raw_poll_defaults, CONSUME_EXTRA, "rd_kafka_consumer_poll, library defaults"},
     {"floor", consume_floor, CONSUME_FLOOR, "threads that only sleep, no Kafka"},
     {"floor-hot", consume_floor_hot, CONSUME_FLOOR, "one thread that sleeps for the records of the hot key"},
-    {"weft", consume_weft_async, CONSUME_WEFT, "weft, engine = async"},
-    {"weft-inline", consume_weft_inline, CONSUME_EXTRA, "weft, engine = inline"},
-    {"weft-pending", consume_weft_pending, CONSUME_EXTRA, "weft, 2 threads, --threads records deferred for sleep_us at once"},
 };
 enum { MODES = sizeof modes / sizeof *modes };
 
@@ -55,6 +55,8 @@ static const struct option options[] = {
     {"hot-percent", required_argument, NULL, 'H'},
     {"threads", required_argument, NULL, 't'},
     {"sleep-us", required_argument, NULL, 's'},
+    {"pending", required_argument, NULL, 'P'},
+    {"set", required_argument, NULL, 'S'},
     {"runs", required_argument, NULL, 'r'},
     {"modes", required_argument, NULL, 'm'},
     {"help", no_argument, NULL, 'h'},
@@ -68,9 +70,10 @@ static void usage(void) {
          "  --partitions N    (8)                            --modes A,B,...  see below\n"
          "  --keys N          uniformly chosen (10000)       --threads N      of engines and floors (2)\n"
          "  --value-bytes N   (100)                          --sleep-us N     what a handler does (0)\n"
-         "  --hot-percent N   of the records have key 0 (0)\n"
+         "  --hot-percent N   of the records have key 0 (0)  --pending N      deferred at once, weft-pending (2000)\n"
+         "  --set NAME=VALUE  an option of weft, as often as wanted\n"
          "The topic is created and filled when it is not there; its name says what is in it.\n"
-         "Without --modes: the three raw loops, or with --sleep-us the floors.\n");
+         "Without --modes: the three raw loops, or with --sleep-us the floors; and weft-async.\n");
     for (size_t i = 0; i < MODES; i++) printf("  %-18s %s\n", modes[i].name, modes[i].about);
 }
 
@@ -276,6 +279,13 @@ static const char *parse(int argc, char **argv, consume_plan *plan, int *runs, c
         case 's':
             plan->sleep_us = number(optarg, 0, 10000000);
             break;
+        case 'P':
+            plan->pending = (unsigned)number(optarg, 1, 1000000);
+            break;
+        case 'S':
+            if (!strchr(optarg, '=') || plan->setting_count == CONSUME_SETTINGS_MAX) fail("not a NAME=VALUE", optarg);
+            plan->settings[plan->setting_count++] = optarg;
+            break;
         case 'r':
             *runs = (int)number(optarg, 1, RUNS_MAX);
             break;
@@ -298,7 +308,8 @@ static const char *parse(int argc, char **argv, consume_plan *plan, int *runs, c
 }
 
 int main(int argc, char **argv) {
-    consume_plan plan = {.partitions = 8, .records = 3000000, .keys = 10000, .value_bytes = 100, .threads = 2};
+    consume_plan plan = {
+        .partitions = 8, .records = 3000000, .keys = 10000, .value_bytes = 100, .threads = 2, .pending = 2000};
     static table_row rows[MODES];
     const char *names = NULL, *child;
     char topic[128];

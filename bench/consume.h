@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONSUME_PARTITIONS_MAX = 1024 };
+enum { CONSUME_PARTITIONS_MAX = 1024, CONSUME_SETTINGS_MAX = 32 };
 
 /* What to do, the same for all modes. */
 typedef struct consume_plan {
@@ -25,9 +25,12 @@ typedef struct consume_plan {
     uint64_t records; /* in the topic */
     uint64_t keys;
     size_t value_bytes;
-    unsigned hot_percent; /* of the records have key 0 */
-    unsigned threads;     /* of engines and floors */
-    uint64_t sleep_us;    /* what a handler does */
+    unsigned hot_percent;                       /* of the records have key 0 */
+    unsigned threads;                           /* of engines and floors */
+    unsigned pending;                           /* records deferred at once */
+    uint64_t sleep_us;                          /* what a handler does */
+    const char *settings[CONSUME_SETTINGS_MAX]; /* of weft, "name=value" */
+    size_t setting_count;
 } consume_plan;
 
 typedef struct consume_result {
@@ -43,7 +46,7 @@ typedef enum consume_kind {
     CONSUME_RAW,   /* one of the loops that define "raw" */
     CONSUME_EXTRA, /* only where it is named */
     CONSUME_FLOOR, /* no Kafka, only sleep_us: what no engine can beat */
-    CONSUME_WEFT,  /* with and without sleep_us */
+    CONSUME_WEFT,  /* weft; with and without sleep_us */
 } consume_kind;
 
 typedef struct consume_mode {
@@ -59,14 +62,14 @@ bool consume_raw_callback(const consume_plan *plan, consume_result *ret_result);
 bool consume_raw_batch(const consume_plan *plan, consume_result *ret_result);
 bool consume_raw_poll_defaults(const consume_plan *plan, consume_result *ret_result);
 
-/* consume_floor.c: threads that only sleep, without Kafka. */
-bool consume_floor(const consume_plan *plan, consume_result *ret_result);
-bool consume_floor_hot(const consume_plan *plan, consume_result *ret_result);
-
-/* consume_weft.c: a consumer with default options. */
+/* consume_weft.c: weft, with all it does. */
 bool consume_weft_async(const consume_plan *plan, consume_result *ret_result);
 bool consume_weft_inline(const consume_plan *plan, consume_result *ret_result);
 bool consume_weft_pending(const consume_plan *plan, consume_result *ret_result);
+
+/* consume_floor.c: threads that only sleep, without Kafka. */
+bool consume_floor(const consume_plan *plan, consume_result *ret_result);
+bool consume_floor_hot(const consume_plan *plan, consume_result *ret_result);
 
 /* consume_topic.c: create the topic and fill it, unless it is there. Prints what is wrong. */
 bool consume_topic_fill(const consume_plan *plan);

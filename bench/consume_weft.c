@@ -1,185 +1,274 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench_consume's weft modes: a consumer with default options but the ones named here, in a group of its own.
+ * The same topic through weft: as a member of a new group, in key order, with commits, as a user would do it.
  *
- * A run is a result when the handler ran exactly as often as the topic has records and every partition's frontier is at the end of its log:
- * then each was handled once. Counters are per thread, so that counting costs the handler nothing.
+ * 1. Every engine thread counts for itself, on cache lines of its own; the main thread looks at the counts every 2 ms.
+ * 2. Nothing missing and nothing twice: the number of records and the sum of a hash over their positions must both be
+ * right.
  */
 #include "consume.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <weft/consumer.h>
 
-enum { THREADS_MAX = 10001, LATER_MAX = 16384, LOOK_MS = 1 };
+enum { TALLIES_MAX = 4096, STALL_MS = 20000, STOP_MS = 20000 };
 
-typedef struct counter {
-    _Alignas(64) _Atomic uint64_t handled; /* written by one thread */
-    _Atomic uint64_t first_ns;
-} counter;
+/* What one engine thread has done. */
+typedef struct thread_tally {
+    _Alignas(64) _Atomic uint64_t records;
+    _Atomic uint64_t positions; /* sum of hashes */
+    uint64_t first_ns;
+} thread_tally;
 
-static counter counters[THREADS_MAX];
-static _Atomic uint32_t counter_count;
-static _Thread_local counter *mine;
+/* A deferred record and when it is due. All wait equally long, so the queue is in order. */
+typedef struct deferred {
+    weft_token token;
+    uint64_t hash;
+    uint64_t due_ns;
+} deferred;
 
-static void count_one(void) {
-    if (!mine) {
-        mine = &counters[atomic_fetch_add(&counter_count, 1)];
-        atomic_store(&mine->first_ns, consume_now_ns());
+typedef struct weft_run {
+    uint64_t sleep_us;
+    thread_tally *tallies;
+    _Atomic unsigned tally_count;
+    pthread_mutex_t mutex; /* of the queue */
+    pthread_cond_t arrived;
+    deferred *queue; /* a ring */
+    size_t queue_room, queue_head, queue_count;
+    bool stopping;
+} weft_run;
+
+static _Thread_local thread_tally *own_tally;
+
+static uint64_t hash_position(int32_t partition, int64_t offset) {
+    uint64_t hash = ((uint64_t)(uint32_t)partition << 48 ^ (uint64_t)offset) * 0x9e3779b97f4a7c15ull;
+
+    return hash ^ hash >> 31;
+}
+
+/* This thread's tally; it begins with the first record that the thread sees. */
+static thread_tally *tally_of(weft_run *bench) {
+    if (!own_tally) {
+        unsigned index = atomic_fetch_add(&bench->tally_count, 1);
+
+        if (index >= TALLIES_MAX) abort();
+        own_tally = &bench->tallies[index];
+        own_tally->first_ns = consume_now_ns();
     }
-    atomic_store_explicit(&mine->handled, atomic_load_explicit(&mine->handled, memory_order_relaxed) + 1, memory_order_relaxed);
+    return own_tally;
+}
+
+static void note(thread_tally *tally, uint64_t hash) {
+    uint64_t positions = atomic_load_explicit(&tally->positions, memory_order_relaxed);
+    uint64_t records = atomic_load_explicit(&tally->records, memory_order_relaxed);
+
+    atomic_store_explicit(&tally->positions, positions + hash, memory_order_relaxed);
+    atomic_store_explicit(&tally->records, records + 1, memory_order_release);
+}
+
+static uint64_t hash_record(const weft_record *record) {
+    return hash_position(weft_record_partition(record), weft_record_offset(record));
 }
 
 static weft_result handle(const weft_record *record, void *context) {
-    const consume_plan *plan = context;
-    (void)record;
-    if (plan->sleep_us) consume_sleep(plan->sleep_us);
-    count_one();
+    weft_run *bench = context;
+    thread_tally *tally = tally_of(bench);
+
+    consume_sleep(bench->sleep_us);
+    note(tally, hash_record(record));
     return WEFT_SUCCESS;
 }
 
-/* --- deferred records: a queue of tokens with the time at which each is due; all wait equally long, so it is in order */
-
-typedef struct later {
-    uint64_t due_ns;
-    weft_token token;
-} later;
-
-static struct {
-    pthread_mutex_t lock;
-    later items[LATER_MAX];
-    uint64_t head, tail;
-    bool over;
-} timer = {.lock = PTHREAD_MUTEX_INITIALIZER};
+/* --- deferring: one thread completes what is due */
 
 static weft_result handle_later(const weft_record *record, void *context) {
-    const consume_plan *plan = context;
-    weft_token token = weft_record_defer(record);
-    count_one();
-    pthread_mutex_lock(&timer.lock);
-    timer.items[timer.tail++ % LATER_MAX] = (later){consume_now_ns() + plan->sleep_us * 1000, token};
-    pthread_mutex_unlock(&timer.lock);
+    weft_run *bench = context;
+    deferred later = {weft_record_defer(record), hash_record(record), consume_now_ns() + bench->sleep_us * 1000};
+
+    tally_of(bench);
+    pthread_mutex_lock(&bench->mutex);
+    if (bench->queue_count == bench->queue_room) abort(); /* pending.max.records did not hold */
+    bench->queue[(bench->queue_head + bench->queue_count) % bench->queue_room] = later;
+    if (bench->queue_count++ == 0) pthread_cond_signal(&bench->arrived);
+    pthread_mutex_unlock(&bench->mutex);
     return WEFT_PENDING;
 }
 
-static void *complete_when_due(void *unused) {
-    (void)unused;
-    for (bool over = false; !over;) {
-        weft_token due[256];
-        size_t count = 0;
-        uint64_t now_ns = consume_now_ns();
-        pthread_mutex_lock(&timer.lock);
-        while (count < 256 && timer.head < timer.tail && timer.items[timer.head % LATER_MAX].due_ns <= now_ns)
-            due[count++] = timer.items[timer.head++ % LATER_MAX].token;
-        over = timer.over;
-        pthread_mutex_unlock(&timer.lock);
-        for (size_t i = 0; i < count; i++) weft_complete(due[i], WEFT_SUCCESS, NULL);
-        if (count < 256) consume_sleep(100);
+static void *complete_due(void *context) {
+    weft_run *bench = context;
+
+    for (;;) {
+        deferred next = {0};
+        uint64_t now_ns;
+
+        pthread_mutex_lock(&bench->mutex);
+        while (bench->queue_count == 0 && !bench->stopping) pthread_cond_wait(&bench->arrived, &bench->mutex);
+        if (bench->queue_count > 0) {
+            next = bench->queue[bench->queue_head];
+            bench->queue_head = (bench->queue_head + 1) % bench->queue_room;
+            bench->queue_count--;
+        }
+        pthread_mutex_unlock(&bench->mutex);
+        if (next.due_ns == 0) return NULL;
+        now_ns = consume_now_ns();
+        if (next.due_ns > now_ns) consume_sleep((next.due_ns - now_ns) / 1000 + 1);
+        if (weft_complete(next.token, WEFT_SUCCESS, NULL) == WEFT_OK) note(tally_of(bench), next.hash);
     }
-    return NULL;
 }
 
-/* --- the run */
+/* --- a run */
 
-static uint64_t handled(uint64_t *ret_first_ns) {
-    uint64_t sum = 0;
-    *ret_first_ns = UINT64_MAX;
-    for (uint32_t i = 0; i < atomic_load(&counter_count); i++) {
-        sum += atomic_load_explicit(&counters[i].handled, memory_order_relaxed);
-        uint64_t first_ns = atomic_load(&counters[i].first_ns);
-        if (first_ns && first_ns < *ret_first_ns) *ret_first_ns = first_ns;
+static bool set(weft_config *config, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static bool set(weft_config *config, const char *name, const char *format, ...) {
+    char value[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(value, sizeof value, format, arguments);
+    va_end(arguments);
+    return weft_config_set(config, name, value) == WEFT_OK;
+}
+
+/* Settings of the command line, "name=value", come last and win. */
+static void configure(weft_config *config, const consume_plan *plan, const char *engine) {
+    set(config, "bootstrap.servers", "%s", plan->bootstrap);
+    set(config, "topics", "%s", plan->topic);
+    set(config, "group.id", "weft-bench-%ld-%" PRIu64, (long)getpid(), consume_now_ns());
+    set(config, "engine", "%s", engine);
+    set(config, "threads", "%u", plan->threads);
+    set(config, "pending.max.records", "%u", plan->pending);
+    set(config, "log.level", "error");
+    for (size_t i = 0; i < plan->setting_count; i++) {
+        const char *setting = plan->settings[i], *value = strchr(setting, '=');
+        char name[128];
+
+        snprintf(name, sizeof name, "%.*s", (int)(value - setting), setting);
+        set(config, name, "%s", value + 1);
     }
-    return sum;
 }
 
-static void set_number(weft_config *config, const char *name, uint64_t value) {
-    char text[32];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    weft_config_set(config, name, text);
-}
+static uint64_t records_of(const weft_run *bench) {
+    unsigned count = atomic_load(&bench->tally_count);
+    uint64_t records = 0;
 
-static bool all_finished(weft_consumer *consumer, const consume_plan *plan, weft_metrics **ret_metrics) {
-    if (weft_consumer_metrics(consumer, ret_metrics) != WEFT_OK) return false;
-    uint64_t finished = 0;
-    for (size_t i = 0; i < (*ret_metrics)->partition_count; i++) finished += (*ret_metrics)->partitions[i].succeeded;
-    return finished >= plan->records;
-}
-
-static bool measure(weft_consumer *consumer, const consume_plan *plan, consume_result *ret_result) {
-    uint64_t first_ns, last_ns = 0, count = 0;
-    weft_metrics *metrics = NULL;
-    while ((count = handled(&first_ns)) < plan->records) {
-        weft_status status = weft_consumer_wait(consumer, LOOK_MS);
-        if (status == WEFT_ETIMEOUT) continue;
-        fprintf(stderr, "weft: %s %s\n", weft_status_text(status), weft_consumer_error(consumer));
-        return false;
+    for (unsigned i = 0; i < count && i < TALLIES_MAX; i++) {
+        records += atomic_load_explicit(&bench->tallies[i].records, memory_order_acquire);
     }
-    while (!all_finished(consumer, plan, &metrics)) {
-        free(metrics);
-        metrics = NULL;
-        if (weft_consumer_wait(consumer, LOOK_MS) != WEFT_ETIMEOUT) return false;
-    }
-    last_ns = consume_now_ns();
-    bool valid = handled(&first_ns) == plan->records;
-    for (size_t i = 0; i < metrics->partition_count; i++)
-        valid = valid && metrics->partitions[i].frontier == metrics->partitions[i].log_end && metrics->partitions[i].failed == 0;
-    if (!valid) fprintf(stderr, "weft: %" PRIu64 " records handled, %" PRIu64 " in the topic\n", handled(&first_ns), plan->records);
-    *ret_result = (consume_result){.records = plan->records, .seconds = (double)(last_ns - first_ns) / 1e9};
-    snprintf(ret_result->note, sizeof ret_result->note, "poller idle %.1f %%, %" PRIu64 " wake-ups",
-             100.0 * (double)metrics->system.idle_ns / (double)(last_ns - first_ns), metrics->system.wakes);
-    free(metrics);
-    return valid;
+    return records;
 }
 
-static bool run(const consume_plan *plan, const char *engine, weft_handler handler, consume_result *ret_result) {
-    weft_config *config;
-    weft_consumer *consumer;
-    char group[64];
-    snprintf(group, sizeof group, "bench-%ld-%" PRIu64, (long)getpid(), consume_now_ns());
-    if (weft_config_new(&config) != WEFT_OK) return false;
-    weft_config_set(config, "bootstrap.servers", plan->bootstrap);
-    weft_config_set(config, "topics", plan->topic);
-    weft_config_set(config, "group.id", group);
-    weft_config_set(config, "engine", engine);
-    weft_config_set(config, "log.level", "warn");
-    if (strcmp(engine, "async") == 0) set_number(config, "threads", handler == handle_later ? 2 : plan->threads);
-    if (handler == handle_later) set_number(config, "pending.max.records", plan->threads);
-    if (weft_consumer_new(config, handler, (void *)(uintptr_t)plan, &consumer) != WEFT_OK) {
+/* Wait until all records were handled, or nothing happens any more. Returns when the last look saw them. */
+static uint64_t await_records(const weft_run *bench, uint64_t wanted, weft_consumer *consumer) {
+    uint64_t seen = 0, progress_ns = consume_now_ns();
+
+    for (;;) {
+        uint64_t records = records_of(bench), now_ns = consume_now_ns();
+
+        if (records != seen) progress_ns = now_ns;
+        seen = records;
+        if (seen >= wanted || now_ns - progress_ns > STALL_MS * 1000000ull) return now_ns;
+        if (weft_consumer_wait(consumer, 2) != WEFT_ETIMEOUT) return now_ns;
+    }
+}
+
+static bool verify(const weft_run *bench, const consume_plan *plan, uint64_t wanted, const int64_t *first,
+                   const int64_t *end) {
+    unsigned count = atomic_load(&bench->tally_count);
+    uint64_t positions = 0, expected = 0, records = records_of(bench);
+
+    for (unsigned i = 0; i < count; i++) positions += atomic_load(&bench->tallies[i].positions);
+    for (int32_t i = 0; i < plan->partitions; i++) {
+        for (int64_t offset = first[i]; offset < end[i]; offset++) expected += hash_position(i, offset);
+    }
+    if (records == wanted && positions == expected) return true;
+    fprintf(stderr, "weft: %" PRIu64 " of %" PRIu64 " records handled%s\n", records, wanted,
+            records == wanted ? ", but not each once" : "");
+    return false;
+}
+
+static bool run(weft_run *bench, const consume_plan *plan, const char *engine, weft_handler handler,
+                consume_result *ret_result) {
+    int64_t first[CONSUME_PARTITIONS_MAX], end[CONSUME_PARTITIONS_MAX];
+    weft_config *config = NULL;
+    weft_consumer *consumer = NULL;
+    uint64_t wanted = 0, first_ns = UINT64_MAX, last_ns = 0;
+    bool fine = consume_topic_ends(plan, first, end) && weft_config_new(&config) == WEFT_OK;
+
+    for (int32_t i = 0; fine && i < plan->partitions; i++) wanted += (uint64_t)(end[i] - first[i]);
+    if (fine) configure(config, plan, engine);
+    if (fine && weft_consumer_new(config, handler, bench, &consumer) != WEFT_OK) {
         char *problems = weft_config_problems(config);
-        fprintf(stderr, "weft: %s\n", problems ? problems : "out of memory");
+
+        fprintf(stderr, "weft: %s\n", problems ? problems : "no consumer");
         free(problems);
-        weft_config_free(&config);
-        return false;
+        fine = false;
     }
-    weft_config_free(&config);
-    bool valid = weft_consumer_start(consumer) == WEFT_OK && measure(consumer, plan, ret_result);
-    weft_status stopped = weft_consumer_stop(consumer, 10000);
-    if (stopped != WEFT_OK) fprintf(stderr, "weft: %s %s\n", weft_status_text(stopped), weft_consumer_error(consumer));
+    fine = fine && weft_consumer_start(consumer) == WEFT_OK;
+    if (fine) last_ns = await_records(bench, wanted, consumer);
+    if (fine) fine = weft_consumer_stop(consumer, STOP_MS) == WEFT_OK;
+    if (consumer && !fine) fprintf(stderr, "weft: %s\n", weft_consumer_error(consumer));
     weft_consumer_free(&consumer);
-    return valid && stopped == WEFT_OK;
+    weft_config_free(&config);
+    fine = fine && verify(bench, plan, wanted, first, end);
+    for (unsigned i = 0; fine && i < atomic_load(&bench->tally_count); i++) {
+        if (bench->tallies[i].first_ns < first_ns) first_ns = bench->tallies[i].first_ns;
+    }
+    ret_result->records = wanted;
+    ret_result->seconds = (double)(last_ns - first_ns) / 1e9;
+    return fine;
+}
+
+static bool run_engine(const consume_plan *plan, const char *engine, bool defers, consume_result *ret_result) {
+    weft_run *bench = calloc(1, sizeof *bench);
+    pthread_t completer;
+    bool fine = bench != NULL;
+
+    if (!fine) return false;
+    bench->sleep_us = plan->sleep_us;
+    bench->tallies = aligned_alloc(64, TALLIES_MAX * sizeof *bench->tallies);
+    bench->queue_room = plan->pending + 1u;
+    bench->queue = calloc(bench->queue_room, sizeof *bench->queue);
+    fine = bench->tallies && bench->queue;
+    if (fine) memset(bench->tallies, 0, TALLIES_MAX * sizeof *bench->tallies);
+    pthread_mutex_init(&bench->mutex, NULL);
+    pthread_cond_init(&bench->arrived, NULL);
+    if (fine && defers) fine = pthread_create(&completer, NULL, complete_due, bench) == 0;
+    if (fine) {
+        fine = run(bench, plan, engine, defers ? handle_later : handle, ret_result);
+        if (defers) {
+            pthread_mutex_lock(&bench->mutex);
+            bench->stopping = true;
+            pthread_cond_signal(&bench->arrived);
+            pthread_mutex_unlock(&bench->mutex);
+            pthread_join(completer, NULL);
+        }
+    }
+    free(bench->queue);
+    free(bench->tallies);
+    free(bench);
+    return fine;
 }
 
 bool consume_weft_async(const consume_plan *plan, consume_result *ret_result) {
-    return run(plan, "async", handle, ret_result);
+    return run_engine(plan, "async", false, ret_result);
 }
 
 bool consume_weft_inline(const consume_plan *plan, consume_result *ret_result) {
-    return run(plan, "inline", handle, ret_result);
+    return run_engine(plan, "inline", false, ret_result);
 }
 
 bool consume_weft_pending(const consume_plan *plan, consume_result *ret_result) {
-    pthread_t completer;
-    if (plan->threads >= LATER_MAX || pthread_create(&completer, NULL, complete_when_due, NULL) != 0) return false;
-    bool valid = run(plan, "async", handle_later, ret_result);
-    pthread_mutex_lock(&timer.lock);
-    timer.over = true;
-    pthread_mutex_unlock(&timer.lock);
-    pthread_join(completer, NULL);
-    return valid;
+    if (plan->sleep_us > 0) {
+        snprintf(ret_result->note, sizeof ret_result->note, "ceiling %.1f k/s",
+                 (double)plan->pending * 1e3 / (double)plan->sleep_us);
+    }
+    return run_engine(plan, "async", true, ret_result);
 }
