@@ -6,6 +6,14 @@
 
 #include "check.h"
 
+enum { SYSLOG_WARNING = 4 }; /* levels of the log count as syslog does */
+
+void *wf_kafka_allocate(size_t count, size_t size) {
+    void *memory = calloc(count ? count : 1, size);
+    WF_CHECK(memory != NULL);
+    return memory;
+}
+
 static char *copy_text(const char *text) {
     if (!text) return NULL;
     char *copy = strdup(text);
@@ -14,8 +22,7 @@ static char *copy_text(const char *text) {
 }
 
 static wf_kafka_note *add(wf_kafka_notes *notes, wf_kafka_note_kind kind) {
-    wf_kafka_note *note = calloc(1, sizeof *note);
-    WF_CHECK(note != NULL);
+    wf_kafka_note *note = wf_kafka_allocate(1, sizeof *note);
     note->kind = kind;
     if (notes->last) notes->last->next = note;
     if (!notes->first) notes->first = note;
@@ -28,8 +35,7 @@ void wf_kafka_notes_rebalance(wf_kafka_notes *notes, bool assign, const wf_kafka
     wf_kafka_note *note = add(notes, assign ? WF_KAFKA_NOTE_ASSIGN : WF_KAFKA_NOTE_REVOKE);
     note->incremental = incremental;
     note->lost = lost;
-    note->partitions = calloc(count + 1, sizeof *note->partitions);
-    WF_CHECK(note->partitions != NULL);
+    note->partitions = wf_kafka_allocate(count, sizeof *note->partitions);
     note->count = count;
     for (size_t i = 0; i < count; i++) {
         note->partitions[i] = partitions[i];
@@ -52,10 +58,8 @@ void wf_kafka_notes_error(wf_kafka_notes *notes, wf_kafka_error error, const cha
     note->partition = topic ? partition : -1;
 }
 
-void wf_kafka_notes_log(wf_kafka_notes *notes, int level, const char *text) {
-    wf_kafka_note *note = add(notes, WF_KAFKA_NOTE_LOG);
-    note->level = level;
-    note->text = copy_text(text);
+void wf_kafka_notes_warning(wf_kafka_notes *notes, const char *text) {
+    add(notes, WF_KAFKA_NOTE_WARNING)->text = copy_text(text);
 }
 
 static void tell(const wf_kafka_note *note, const wf_kafka_sink *sink, void *context) {
@@ -72,8 +76,8 @@ static void tell(const wf_kafka_note *note, const wf_kafka_sink *sink, void *con
     case WF_KAFKA_NOTE_ERROR:
         sink->on_error(context, note->error, note->text, note->topic, note->partition);
         break;
-    case WF_KAFKA_NOTE_LOG:
-        sink->on_log(context, note->level, "WEFT", note->text);
+    case WF_KAFKA_NOTE_WARNING:
+        sink->on_log(context, SYSLOG_WARNING, "WEFT", note->text);
         break;
     }
 }

@@ -19,7 +19,7 @@ typedef enum wf_kafka_note_kind {
     WF_KAFKA_NOTE_REVOKE,
     WF_KAFKA_NOTE_COMMITTED, /* the answer to a question about no partitions at all */
     WF_KAFKA_NOTE_ERROR,
-    WF_KAFKA_NOTE_LOG,
+    WF_KAFKA_NOTE_WARNING,
 } wf_kafka_note_kind;
 
 typedef struct wf_kafka_note {
@@ -30,10 +30,9 @@ typedef struct wf_kafka_note {
     wf_kafka_partition *partitions;
     size_t count;
     wf_kafka_error error; /* errors, and the three below */
-    char *text;           /* errors and logs */
+    char *text;           /* errors and warnings */
     char *topic;          /* NULL: none */
     int32_t partition;
-    int level; /* logs */
 } wf_kafka_note;
 
 typedef struct wf_kafka_notes {
@@ -41,13 +40,16 @@ typedef struct wf_kafka_notes {
     wf_kafka_note *last;
 } wf_kafka_notes;
 
+/* Zeroed; never NULL. For all of the door. */
+void *wf_kafka_allocate(size_t count, size_t size);
+
 /* Partitions may be NULL when count is 0; everything is copied. */
 void wf_kafka_notes_rebalance(wf_kafka_notes *notes, bool assign, const wf_kafka_partition *partitions, size_t count,
                               bool incremental, bool lost);
 void wf_kafka_notes_nothing_committed(wf_kafka_notes *notes);
 void wf_kafka_notes_error(wf_kafka_notes *notes, wf_kafka_error error, const char *text, const char *topic,
                           int32_t partition);
-void wf_kafka_notes_log(wf_kafka_notes *notes, int level, const char *text);
+void wf_kafka_notes_warning(wf_kafka_notes *notes, const char *text); /* told as a line of the log */
 
 /* Tell those that are there now, in order; notes that come while telling stay for the next call. */
 void wf_kafka_notes_tell(wf_kafka_notes *notes, const wf_kafka_sink *sink, void *context);

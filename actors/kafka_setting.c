@@ -4,13 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
-const wf_kafka_setting wf_kafka_fixed_settings[] = {
+/* What the door relies on; a user's own value for one of them must be the same. */
+static const wf_kafka_setting fixed_settings[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
     {"enable.partition.eof", "true"},
     {"log.queue", "true"},
 };
-const size_t wf_kafka_fixed_setting_count = sizeof wf_kafka_fixed_settings / sizeof wf_kafka_fixed_settings[0];
+static const size_t fixed_count = sizeof fixed_settings / sizeof fixed_settings[0];
+
+/* 2.10.0: commits during a cooperative rebalance no longer lose partitions. */
+static const int cooperative_version = 0x020a0000;
 
 const char *wf_kafka_setting_value(const wf_kafka_setting *settings, size_t count, const char *name) {
     const char *value = NULL;
@@ -26,7 +30,8 @@ static bool is_secret(const char *name) {
     return false;
 }
 
-weft_status wf_kafka_setting_refuse(const char *name, const char *value, const char *reason, char **ret_error) {
+/* Always WEFT_ECONFIG, or WEFT_ENOMEM. Secret values are not shown. */
+static weft_status refuse_setting(const char *name, const char *value, const char *reason, char **ret_error) {
     const char *shown = !value ? "" : is_secret(name) ? "(not shown)" : value;
     char *text = NULL;
     if (asprintf(&text, "kafka setting %s = \"%s\": %s", name, shown, reason) < 0) return WEFT_ENOMEM;
@@ -39,18 +44,50 @@ static bool is_filled(const char *value) {
 }
 
 weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t count, char **ret_error) {
-    for (size_t i = 0; i < wf_kafka_fixed_setting_count; i++) {
-        const wf_kafka_setting *fixed = &wf_kafka_fixed_settings[i];
+    for (size_t i = 0; i < fixed_count; i++) {
+        const wf_kafka_setting *fixed = &fixed_settings[i];
         const char *value = wf_kafka_setting_value(settings, count, fixed->name);
         if (!value || strcmp(value, fixed->value) == 0) continue;
         char reason[64];
         snprintf(reason, sizeof reason, "weft needs it to be %s", fixed->value);
-        return wf_kafka_setting_refuse(fixed->name, value, reason, ret_error);
+        return refuse_setting(fixed->name, value, reason, ret_error);
     }
     if (!is_filled(wf_kafka_setting_value(settings, count, "bootstrap.servers")) &&
         !is_filled(wf_kafka_setting_value(settings, count, "metadata.broker.list")))
-        return wf_kafka_setting_refuse("bootstrap.servers", "", "at least one broker must be named", ret_error);
+        return refuse_setting("bootstrap.servers", "", "at least one broker must be named", ret_error);
     if (!is_filled(wf_kafka_setting_value(settings, count, "group.id")))
-        return wf_kafka_setting_refuse("group.id", "", "a consumer group must be named", ret_error);
+        return refuse_setting("group.id", "", "a consumer group must be named", ret_error);
     return WEFT_OK;
+}
+
+bool wf_kafka_settings_defaults(wf_kafka_set set, void *conf) {
+    char reason[512];
+    set(conf, "socket.nagle.disable", "true", reason, sizeof reason);
+    /* Short against the second that it is by default. */
+    return set(conf, "fetch.queue.backoff.ms", "10", reason, sizeof reason);
+}
+
+weft_status wf_kafka_settings_apply(const wf_kafka_setting *settings, size_t count, wf_kafka_set set, void *conf,
+                                    char **ret_error) {
+    char reason[512];
+    for (size_t i = 0; i < count + fixed_count; i++) {
+        const wf_kafka_setting *setting = i < count ? &settings[i] : &fixed_settings[i - count];
+        if (!set(conf, setting->name, setting->value, reason, sizeof reason))
+            return refuse_setting(setting->name, setting->value, reason, ret_error);
+    }
+    return WEFT_OK;
+}
+
+const char *wf_kafka_settings_warning(const wf_kafka_setting *settings, size_t count, int version) {
+    const char *strategy = wf_kafka_setting_value(settings, count, "partition.assignment.strategy");
+    if (!strategy || !strstr(strategy, "cooperative") || version >= cooperative_version) return NULL;
+    return "cooperative rebalancing with librdkafka below 2.10 may lose partitions while commits are on their way; "
+           "the eager strategies (range, roundrobin) do not";
+}
+
+weft_status wf_kafka_refuse(weft_status status, const char *reason, char **ret_error) {
+    char *text = NULL;
+    if (asprintf(&text, "kafka: %s", reason) < 0) return WEFT_ENOMEM;
+    *ret_error = text;
+    return status;
 }

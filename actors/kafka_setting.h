@@ -10,18 +10,28 @@
 
 #include "kafka.h"
 
-/* Settings that the door relies on; a user's own value for one of them must be the same. */
-extern const wf_kafka_setting wf_kafka_fixed_settings[];
-extern const size_t wf_kafka_fixed_setting_count;
+/* What the library offers to set one: false with a reason. */
+typedef bool (*wf_kafka_set)(void *conf, const char *name, const char *value, char *reason, size_t reason_bytes);
 
-/* WEFT_OK; WEFT_ECONFIG with a text: a fixed setting has another value, or one that is needed is missing or empty. */
+/* WEFT_OK; WEFT_ECONFIG with a text: a setting that the door relies on has another value, or one that is needed is
+ * missing or empty. */
 weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t count, char **ret_error);
+
+/* Set what is better than the library's own choice; the user's settings come later and win. True: this version of the
+ * library can be told how soon a fetcher with a full queue looks again (from 2.2 on). */
+bool wf_kafka_settings_defaults(wf_kafka_set set, void *conf);
+
+/* Set them all, and those that the door relies on. WEFT_ECONFIG with a text: the library refuses one. */
+weft_status wf_kafka_settings_apply(const wf_kafka_setting *settings, size_t count, wf_kafka_set set, void *conf,
+                                    char **ret_error);
+
+/* What an operator should know about these settings with this version of the library (0xMMmmrrpp); NULL: nothing. */
+const char *wf_kafka_settings_warning(const wf_kafka_setting *settings, size_t count, int version);
 
 /* The value of the last setting of this name; NULL: there is none. */
 const char *wf_kafka_setting_value(const wf_kafka_setting *settings, size_t count, const char *name);
 
-/* Always WEFT_ECONFIG (WEFT_ENOMEM without memory), with "kafka setting NAME = "VALUE": REASON". Secret values are not
- * shown. */
-weft_status wf_kafka_setting_refuse(const char *name, const char *value, const char *reason, char **ret_error);
+/* The status, with "kafka: REASON" (WEFT_ENOMEM without memory). */
+weft_status wf_kafka_refuse(weft_status status, const char *reason, char **ret_error);
 
 #endif

@@ -18,9 +18,14 @@ wf_kafka_topic *wf_kafka_topic_by_name(wf_kafka_topics *topics, const char *name
     return made;
 }
 
-void wf_kafka_topic_seen(wf_kafka_topics *topics, wf_kafka_topic *topic, const void *handle) {
+wf_kafka_topic *wf_kafka_topic_by_handle(wf_kafka_topics *topics, const void *handle,
+                                         const char *(*name_of)(const void *handle)) {
+    wf_kafka_topic *topic = topics->first;
+    while (topic && topic->handle != handle) topic = topic->next;
+    if (!topic) topic = wf_kafka_topic_by_name(topics, name_of(handle));
     topic->handle = handle;
     topics->last_seen = topic;
+    return topic;
 }
 
 void wf_kafka_topics_forget_handles(wf_kafka_topics *topics) {
@@ -28,8 +33,9 @@ void wf_kafka_topics_forget_handles(wf_kafka_topics *topics) {
     topics->last_seen = NULL;
 }
 
-wf_kafka_place *wf_kafka_topic_place(wf_kafka_topic *topic, int32_t partition) {
+wf_kafka_place *wf_kafka_place_of(wf_kafka_topics *topics, const char *name, int32_t partition) {
     WF_CHECK(partition >= 0);
+    wf_kafka_topic *topic = wf_kafka_topic_by_name(topics, name);
     size_t index = (size_t)partition;
     if (index >= topic->place_count) {
         size_t count = index + 16;

@@ -35,20 +35,18 @@ typedef struct wf_kafka_topics {
 /* Found or made. */
 wf_kafka_topic *wf_kafka_topic_by_name(wf_kafka_topics *topics, const char *name);
 
-/* NULL: this handle was not seen yet; then find the topic by name and wf_kafka_topic_seen() it. */
-static inline wf_kafka_topic *wf_kafka_topic_by_handle(wf_kafka_topics *topics, const void *handle) {
+/* The topic of a handle, of which the library tells the name. It may use several handles for one topic in turn. */
+wf_kafka_topic *wf_kafka_topic_by_handle(wf_kafka_topics *topics, const void *handle,
+                                         const char *(*name_of)(const void *handle));
+static inline wf_kafka_topic *wf_kafka_topic_of(wf_kafka_topics *topics, const void *handle,
+                                                const char *(*name_of)(const void *handle)) {
     if (topics->last_seen && topics->last_seen->handle == handle) return topics->last_seen;
-    wf_kafka_topic *topic = topics->first;
-    while (topic && topic->handle != handle) topic = topic->next;
-    if (topic) topics->last_seen = topic;
-    return topic;
+    return wf_kafka_topic_by_handle(topics, handle, name_of);
 }
-
-void wf_kafka_topic_seen(wf_kafka_topics *topics, wf_kafka_topic *topic, const void *handle);
 void wf_kafka_topics_forget_handles(wf_kafka_topics *topics);
 
-/* What is known of one partition (>= 0): nothing at first. Valid until the next call for this topic. */
-wf_kafka_place *wf_kafka_topic_place(wf_kafka_topic *topic, int32_t partition);
+/* What is known of one partition (>= 0): nothing at first. Valid until the next call. */
+wf_kafka_place *wf_kafka_place_of(wf_kafka_topics *topics, const char *name, int32_t partition);
 
 /* All that is assigned goes: an eager assignment replaces the one before. */
 void wf_kafka_topics_unassign(wf_kafka_topics *topics);

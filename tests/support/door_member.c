@@ -36,18 +36,35 @@ uint64_t ledger_repeated(const door_ledger *ledger) {
 
 /* --- sink */
 
+static void ask_committed(door_member *member) {
+    wf_kafka_partition partitions[MEMBER_PARTITIONS_MAX] = {0};
+    for (size_t i = 0; i < member->given_count; i++) {
+        partitions[i].topic = member->topic;
+        partitions[i].partition = member->given[i];
+    }
+    weft_status status = member->door->ops->fetch_committed(member->door, partitions, member->given_count);
+    MUST(status == WEFT_OK, "fetch_committed: %d", (int)status);
+}
+
 static void on_assign(void *context, const wf_kafka_partition *partitions, size_t count, bool incremental) {
     door_member *member = context;
     member->assignments++;
     member->incremental = incremental;
-    weft_status status = member->door->ops->fetch_committed(member->door, partitions, count);
-    MUST(status == WEFT_OK, "fetch_committed: %d", (int)status);
+    member->given_count = count;
+    for (size_t i = 0; i < count; i++) member->given[i] = partitions[i].partition;
+    ask_committed(member);
 }
 
 static void on_committed_offsets(void *context, wf_kafka_error error, const char *text,
                                  const wf_kafka_partition *partitions, size_t count) {
     door_member *member = context;
-    MUST(error == WF_KAFKA_OK, "committed offsets: %s", text);
+    if (error) {
+        member->refusals++;
+        snprintf(member->text, sizeof member->text, "%s", text);
+        MUST(error == WF_KAFKA_RETRY && count == 0, "committed offsets: %s", text);
+        ask_committed(member);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         int p = partitions[i].partition;
         member->owned[p] = true;

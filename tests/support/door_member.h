@@ -52,6 +52,7 @@ typedef struct door_member {
     unsigned commits;            /* results */
     wf_kafka_error commit_error; /* the last one's */
     wf_kafka_error partition_error[MEMBER_PARTITIONS_MAX];
+    unsigned refusals; /* of the question for committed offsets; it is asked again */
     unsigned errors;
     wf_kafka_error error; /* the last one's */
     char text[512];       /* of the last error, commit's included */
@@ -69,7 +70,9 @@ typedef struct door_member {
     bool incremental_revoke;
     int revoked[MEMBER_PARTITIONS_MAX];
     size_t revoked_count;
-    unsigned revoke_tries; /* commits for the revocation that came back to be retried */
+    unsigned revoke_tries;            /* commits for the revocation that came back to be retried */
+    int given[MEMBER_PARTITIONS_MAX]; /* by the assignment that waits for its committed offsets */
+    size_t given_count;
     size_t in_call;
 } door_member;
 

@@ -271,19 +271,52 @@ Test(kafka_door, fetch_committed__foreign_metadata__comes_through_as_bytes) {
     end(&it);
 }
 
-Test(kafka_door, fetch_committed__broker_refuses__asked_to_retry) {
+Test(kafka_door, fetch_committed__broker_refuses__retry_with_a_reason) {
+    static const int codes[] = {14, 30}; /* COORDINATOR_LOAD_IN_PROGRESS, GROUP_AUTHORIZATION_FAILED */
     scene it = given_topic(1, 10);
+    mock_fail(it.mock, MOCK_OFFSET_FETCH, codes, 2);
     door_member member;
     member_open(&member, mock_bootstrap(it.mock), it.group, it.topic, NULL, NULL);
+
     read_until(&member, 10);
-    cr_assert(member_commit(&member, NULL));
-    while (member.commits == 0) member_serve(&member, 50);
-    cr_assert(eq(int, member.commit_error, WF_KAFKA_OK));
-    /* The commit on a closed door is the poller's mistake, the one of nothing too. */
-    cr_assert(eq(int, member.door->ops->commit(member.door, NULL, 0), WEFT_EINVAL));
-    wf_kafka_partition wrong = {.topic = it.topic, .partition = 0, .offset = -5};
-    cr_assert(eq(int, member.door->ops->commit(member.door, &wrong, 1), WEFT_EINVAL));
+
+    cr_assert(ge(uint, member.refusals, 1));
+    cr_assert(strstr(member.text, "GROUP_AUTHORIZATION_FAILED") != NULL, "%s", member.text);
     member_leave(&member);
+    end(&it);
+}
+
+Test(kafka_door, fetch_committed__of_nothing__answered_with_nothing) {
+    scene it = given_topic(1, 0);
+    door_member member;
+    member_open(&member, mock_bootstrap(it.mock), it.group, it.topic, NULL, NULL);
+    door_member second;
+    member_open(&second, mock_bootstrap(it.mock), it.group, it.topic, NULL, NULL);
+
+    /* One partition, two members: one of them is given an empty assignment and must come through it as well. */
+    while (member.assignments == 0 || second.assignments == 0) {
+        member_turn(&member, 5);
+        member_turn(&second, 5);
+    }
+
+    member_leave(&second);
+    member_leave(&member);
+    end(&it);
+}
+
+Test(kafka_door, commit__what_can_not_be_committed__refused_at_once) {
+    scene it = given_topic(1, 0);
+    door_member member;
+    member_open(&member, mock_bootstrap(it.mock), it.group, it.topic, NULL, NULL);
+    static char long_map[40000];
+    const wf_kafka_partition rows[] = {
+        {.topic = it.topic, .partition = 0, .offset = -5},
+        {.topic = it.topic, .partition = 0, .offset = 5, .metadata = long_map, .metadata_bytes = sizeof long_map},
+    };
+    cr_assert(eq(int, member.door->ops->commit(member.door, rows, 0), WEFT_EINVAL));
+    cr_assert(eq(int, member.door->ops->commit(member.door, &rows[0], 1), WEFT_EINVAL));
+    cr_assert(eq(int, member.door->ops->commit(member.door, &rows[1], 1), WEFT_EINVAL));
+    member_free(&member);
     end(&it);
 }
 
@@ -524,15 +557,16 @@ Test(kafka_door, commit__broker_is_down__call_returns_and_the_result_comes_when_
     end(&it);
 }
 
-Test(kafka_door, subscribe__topic_is_unknown__an_error_to_retry_names_it) {
+Test(kafka_door, subscribe__broken_expression__refused_with_a_text) {
     scene it = given_topic(1, 0);
     door_member member;
-    member_open(&member, mock_bootstrap(it.mock), it.group, "^no-such-topic-at-all$", NULL, NULL);
-    member_free(&member);
-    mock_topic(it.mock, "known", 1);
+    const char *topics[] = {"^(unclosed"};
     member_open(&member, mock_bootstrap(it.mock), it.group, it.topic, NULL, NULL);
-    while (member.assignments == 0) member_turn(&member, 50);
-    member_leave(&member);
+    cr_assert(eq(int, member.door->ops->subscribe(member.door, topics, 1), WEFT_EINVAL));
+    while (member.errors == 0) member_serve(&member, 20);
+    cr_assert(eq(int, member.error, WF_KAFKA_RETRY));
+    cr_assert(member.text[0] != '\0');
+    member_free(&member);
     end(&it);
 }
 
