@@ -29,8 +29,8 @@ void wf_consumer_set_error(weft_consumer *consumer, const char *format, ...) {
     va_end(arguments);
 }
 
-static weft_status make(const weft_config *config, weft_handler handler, weft_batch_handler batch_handler, void *context,
-                        weft_consumer **ret_consumer) {
+static weft_status make(const weft_config *config, weft_handler handler, weft_batch_handler batch_handler,
+                        void *context, weft_consumer **ret_consumer) {
     if (!config || (!handler && !batch_handler)) return WEFT_EINVAL;
     weft_consumer *consumer = calloc(1, sizeof *consumer);
     if (!consumer) return WEFT_ENOMEM;
@@ -49,17 +49,20 @@ static weft_status make(const weft_config *config, weft_handler handler, weft_ba
     return WEFT_OK;
 }
 
-weft_status weft_consumer_new(const weft_config *config, weft_handler handler, void *context, weft_consumer **ret_consumer) {
+weft_status weft_consumer_new(const weft_config *config, weft_handler handler, void *context,
+                              weft_consumer **ret_consumer) {
     return make(config, handler, NULL, context, ret_consumer);
 }
 
-weft_status weft_consumer_new_batch(const weft_config *config, weft_batch_handler handler, void *context, weft_consumer **ret_consumer) {
+weft_status weft_consumer_new_batch(const weft_config *config, weft_batch_handler handler, void *context,
+                                    weft_consumer **ret_consumer) {
     return make(config, NULL, handler, context, ret_consumer);
 }
 
 /* --- actors of the program */
 
-weft_status weft_consumer_spawn(weft_consumer *consumer, const weft_actor_class *actor_class, const void *argument, weft_actor_id *ret_id) {
+weft_status weft_consumer_spawn(weft_consumer *consumer, const weft_actor_class *actor_class, const void *argument,
+                                weft_actor_id *ret_id) {
     if (!actor_class || !actor_class->name) return WEFT_EINVAL;
     if (consumer->state != WF_CONSUMER_NEW) return WEFT_ESTATE;
     if (consumer->user_count == WF_USER_ACTORS_MAX) return WEFT_ERANGE;
@@ -68,9 +71,11 @@ weft_status weft_consumer_spawn(weft_consumer *consumer, const weft_actor_class 
     return WEFT_OK;
 }
 
-weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_actor_id actor, bool completions, bool snapshots, uint32_t credit) {
+weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_actor_id actor, bool completions, bool snapshots,
+                                    uint32_t credit) {
     if (consumer->state != WF_CONSUMER_NEW) return WEFT_ESTATE;
-    if (actor < WF_FIRST_USER_ACTOR || actor >= WF_FIRST_USER_ACTOR + consumer->user_count || credit == 0) return WEFT_EINVAL;
+    if (actor < WF_FIRST_USER_ACTOR || actor >= WF_FIRST_USER_ACTOR + consumer->user_count || credit == 0)
+        return WEFT_EINVAL;
     wf_user_actor *user = &consumer->users[actor - WF_FIRST_USER_ACTOR];
     user->subscribed = true;
     user->completions = completions;
@@ -83,8 +88,10 @@ static void send_subscriptions(weft_consumer *consumer) {
     for (uint32_t i = 0; i < consumer->user_count; i++) {
         const wf_user_actor *user = &consumer->users[i];
         if (!user->subscribed) continue;
-        wf_subscribe subscribe = {
-            .actor = consumer->cast.first_user + i, .credit = user->credit, .completions = user->completions, .snapshots = user->snapshots};
+        wf_subscribe subscribe = {.actor = consumer->cast.first_user + i,
+                                  .credit = user->credit,
+                                  .completions = user->completions,
+                                  .snapshots = user->snapshots};
         wf_system_send(consumer->system, consumer->cast.exporter, WF_MSG_SUBSCRIBE, &subscribe, sizeof subscribe);
     }
 }
@@ -110,8 +117,10 @@ static void note_abandoned(weft_consumer *consumer, const weft_message *message)
                                    .running_ns = from[i].running_ns,
                                    .deferred = from[i].deferred};
         names += bytes;
-        wf_log(WEFT_LOG_WARN, "consumer", "abandoned topic=%s partition=%d offset=%lld attempt=%u running_ms=%llu deferred=%d", list[i].topic,
-               list[i].partition, (long long)list[i].offset, list[i].attempt, (unsigned long long)(list[i].running_ns / ms), list[i].deferred);
+        wf_log(WEFT_LOG_WARN, "consumer",
+               "abandoned topic=%s partition=%d offset=%lld attempt=%u running_ms=%llu deferred=%d", list[i].topic,
+               list[i].partition, (long long)list[i].offset, list[i].attempt,
+               (unsigned long long)(list[i].running_ns / ms), list[i].deferred);
     }
     free(consumer->abandoned);
     consumer->abandoned = list;
@@ -127,19 +136,25 @@ static void note_failure(weft_consumer *consumer, const weft_message *message) {
     wf_log(WEFT_LOG_ERROR, "consumer", "going down: %s", failure->text);
 }
 
-/* Take one message; what is waited for comes back by type, the rest is noted. False: the deadline passed, or `fd` is readable. */
-static bool take_message(weft_consumer *consumer, uint64_t deadline_ns, int fd, bool *ret_fd_ready, weft_message *ret_message) {
+/* Take one message; what is waited for comes back by type, the rest is noted. False: the deadline passed, or `fd` is
+ * readable. */
+static bool take_message(weft_consumer *consumer, uint64_t deadline_ns, int fd, bool *ret_fd_ready,
+                         weft_message *ret_message) {
     if (!wf_system_receive(consumer->system, deadline_ns, fd, ret_fd_ready, ret_message)) return false;
-    if (ret_message->type == WF_SYSTEM_FAILED) note_failure(consumer, ret_message);
-    else if (ret_message->type == WF_MSG_ABANDONED) note_abandoned(consumer, ret_message);
+    if (ret_message->type == WF_SYSTEM_FAILED)
+        note_failure(consumer, ret_message);
+    else if (ret_message->type == WF_MSG_ABANDONED)
+        note_abandoned(consumer, ret_message);
     return true;
 }
 
 /* --- start, wait, stop */
 
 static void log_level_from(const wf_options *options) {
-    static const weft_log_level levels[] = {
-        [WF_LOG_LEVEL_ERROR] = WEFT_LOG_ERROR, [WF_LOG_LEVEL_WARN] = WEFT_LOG_WARN, [WF_LOG_LEVEL_INFO] = WEFT_LOG_INFO, [WF_LOG_LEVEL_DEBUG] = WEFT_LOG_DEBUG};
+    static const weft_log_level levels[] = {[WF_LOG_LEVEL_ERROR] = WEFT_LOG_ERROR,
+                                            [WF_LOG_LEVEL_WARN] = WEFT_LOG_WARN,
+                                            [WF_LOG_LEVEL_INFO] = WEFT_LOG_INFO,
+                                            [WF_LOG_LEVEL_DEBUG] = WEFT_LOG_DEBUG};
     wf_log_set_level(levels[options->log_level]);
 }
 
@@ -151,7 +166,8 @@ weft_status weft_consumer_start(weft_consumer *consumer) {
     if (status != WEFT_OK) return status;
     status = wf_system_start(consumer->system);
     if (status != WEFT_OK) {
-        wf_consumer_set_error(consumer, "a thread can't be started (threads = %lld): %s", (long long)consumer->options.threads, weft_status_text(status));
+        wf_consumer_set_error(consumer, "a thread can't be started (threads = %lld): %s",
+                              (long long)consumer->options.threads, weft_status_text(status));
         wf_system_free(&consumer->system);
         wf_pending_close(&consumer->pending);
         return status;
@@ -174,8 +190,10 @@ weft_status weft_consumer_wait(weft_consumer *consumer, int64_t timeout_ms) {
     while (consumer->failure == WEFT_OK && !consumer->stop_asked) {
         bool asked = false;
         if (take_message(consumer, deadline_ns, consumer->stop_fd, &asked, &message)) continue;
-        if (asked) consumer->stop_asked = true;
-        else return WEFT_ETIMEOUT;
+        if (asked)
+            consumer->stop_asked = true;
+        else
+            return WEFT_ETIMEOUT;
     }
     return consumer->failure;
 }
@@ -206,7 +224,8 @@ static void stop_actors(weft_consumer *consumer, uint64_t deadline_ns) {
         uint64_t patience_ns = wf_clock_now_ns() + drained_floor_ns;
         uint64_t until_ns = deadline_ns + (i == 0 ? poller_extra_ns : 0);
         if (until_ns < patience_ns) until_ns = patience_ns;
-        if (!wait_drained(consumer, order[i], until_ns)) wf_log(WEFT_LOG_WARN, "consumer", "actor %u was not drained in time", order[i]);
+        if (!wait_drained(consumer, order[i], until_ns))
+            wf_log(WEFT_LOG_WARN, "consumer", "actor %u was not drained in time", order[i]);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The inside of weft_consumer, shared by consumer.c (the public calls) and consumer_build.c (which makes loops and actors of options).
+ * The inside of weft_consumer, shared by consumer.c (the public calls) and consumer_build.c (which makes loops and
+ * actors of options).
  */
 #ifndef WF_CONSUMER_H
 #define WF_CONSUMER_H
@@ -33,7 +34,7 @@ typedef struct wf_cast {
     weft_actor_id tracker;
     weft_actor_id encoder;
     weft_actor_id exporter;
-    weft_actor_id waker;       /* 0: inline */
+    weft_actor_id waker; /* 0: inline */
     weft_actor_id first_user;
     weft_actor_id first_worker;
 } wf_cast;
@@ -51,9 +52,9 @@ struct weft_consumer {
     wf_system *system;
     wf_cast cast;
     wf_pending *pending;
-    int stop_fd;          /* eventfd: request_stop() */
+    int stop_fd; /* eventfd: request_stop() */
     bool stop_asked;
-    weft_status failure;  /* the first reason, WEFT_OK: none */
+    weft_status failure; /* the first reason, WEFT_OK: none */
     char error[WF_ERROR_BYTES];
     uint64_t ticket;
     weft_abandoned *abandoned;
@@ -61,7 +62,8 @@ struct weft_consumer {
     uint32_t threads_left; /* could not be joined */
 };
 
-/* Make system, loops and actors from the options; on failure `error` says why and everything is undone but the consumer itself. */
+/* Make system, loops and actors from the options; on failure `error` says why and everything is undone but the consumer
+ * itself. */
 weft_status wf_consumer_build(weft_consumer *consumer);
 
 void wf_consumer_set_error(weft_consumer *consumer, const char *format, ...) WEFT_PRINTF(2, 3);

@@ -20,14 +20,17 @@
 static const uint64_t ms = 1000000;
 
 enum {
-    /* A worker thread has its inbox and an outbox to the work manager, the manager an outbox to it; and one spare while it starts or ends. */
+    /* A worker thread has its inbox and an outbox to the work manager, the manager an outbox to it; and one spare while
+       it starts or ends. */
     FDS_PER_WORKER = 4,
-    /* The loops of the ring with their pairs, eventfds, librdkafka's sockets for some brokers, and what the program has open. */
+    /* The loops of the ring with their pairs, eventfds, librdkafka's sockets for some brokers, and what the program has
+       open. */
     FDS_BASE = 192,
     DEFAULT_FETCH_THRESHOLD = 100000, /* librdkafka's queued.min.messages */
 };
 
-/* Which loop each actor of the ring lives on: columns are `placement`. Workers, exporter and the program's actors have loops of their own. */
+/* Which loop each actor of the ring lives on: columns are `placement`. Workers, exporter and the program's actors have
+ * loops of their own. */
 typedef struct placement {
     const char *name;
     const char *loops[2]; /* by option: default, spread */
@@ -56,7 +59,9 @@ static weft_status check_limits(weft_consumer *consumer) {
         if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return WEFT_OK;
     }
     uint64_t possible = limit.rlim_max > FDS_BASE ? (limit.rlim_max - FDS_BASE) / FDS_PER_WORKER : 0;
-    wf_consumer_set_error(consumer, "threads = %llu needs %llu file descriptors, but this process may have %llu (ulimit -n): at most %llu threads are possible",
+    wf_consumer_set_error(consumer,
+                          "threads = %llu needs %llu file descriptors, but this process may have %llu (ulimit -n): at "
+                          "most %llu threads are possible",
                           (unsigned long long)threads, (unsigned long long)wanted, (unsigned long long)limit.rlim_max,
                           (unsigned long long)possible);
     return WEFT_ELIMIT;
@@ -78,8 +83,10 @@ static weft_status open_kafka(weft_consumer *consumer, wf_kafka **ret_kafka) {
     settings[0] = (wf_kafka_setting){"bootstrap.servers", options->bootstrap_servers};
     settings[1] = (wf_kafka_setting){"group.id", options->group_id};
     settings[2] = (wf_kafka_setting){"client.id", options->client_id};
-    settings[3] = (wf_kafka_setting){"auto.offset.reset", wf_option_choice_text(WF_OPTION_ID_auto_offset_reset, options->auto_offset_reset)};
-    for (size_t i = 0; i < options->kafka_count; i++) settings[OWN + i] = (wf_kafka_setting){options->kafka[i].name, options->kafka[i].value};
+    settings[3] = (wf_kafka_setting){"auto.offset.reset",
+                                     wf_option_choice_text(WF_OPTION_ID_auto_offset_reset, options->auto_offset_reset)};
+    for (size_t i = 0; i < options->kafka_count; i++)
+        settings[OWN + i] = (wf_kafka_setting){options->kafka[i].name, options->kafka[i].value};
     char *error = NULL;
     weft_status status = wf_kafka_open(settings, OWN + options->kafka_count, ret_kafka, &error);
     if (status != WEFT_OK) wf_consumer_set_error(consumer, "%s", error ? error : weft_status_text(status));
@@ -90,7 +97,8 @@ static weft_status open_kafka(weft_consumer *consumer, wf_kafka **ret_kafka) {
 
 /* --- actors */
 
-static weft_status loop_named(wf_system *system, const char *name, char (*names)[16], uint32_t *count, uint32_t *ret_loop) {
+static weft_status loop_named(wf_system *system, const char *name, char (*names)[16], uint32_t *count,
+                              uint32_t *ret_loop) {
     for (uint32_t i = 0; i < *count; i++) {
         if (strcmp(names[i], name) != 0) continue;
         *ret_loop = i + 1; /* they are the first ones, in order; 0 is the program's */
@@ -115,11 +123,13 @@ static void plan(weft_consumer *consumer) {
     cast->first_worker = id;
 }
 
-static weft_status spawn(weft_consumer *consumer, uint32_t loop, const weft_actor_class *class, const void *argument, weft_actor_id expected) {
+static weft_status spawn(weft_consumer *consumer, uint32_t loop, const weft_actor_class *class, const void *argument,
+                         weft_actor_id expected) {
     weft_actor_id id;
     weft_status status = wf_system_spawn(consumer->system, loop, class, argument, &id);
     WF_CHECK_IMPLIES(status == WEFT_OK, id == expected);
-    if (status != WEFT_OK) wf_consumer_set_error(consumer, "actor %s can't be made: %s", class->name, weft_status_text(status));
+    if (status != WEFT_OK)
+        wf_consumer_set_error(consumer, "actor %s can't be made: %s", class->name, weft_status_text(status));
     return status;
 }
 
@@ -187,15 +197,19 @@ static weft_status spawn_ring(weft_consumer *consumer, uint32_t *ret_manager_loo
     char names[4][16];
     uint32_t count = 0, loops[4];
     weft_status status = WEFT_OK;
-    for (int i = 0; i < 4 && status == WEFT_OK; i++) status = loop_named(consumer->system, placements[i].loops[column], names, &count, &loops[i]);
+    for (int i = 0; i < 4 && status == WEFT_OK; i++)
+        status = loop_named(consumer->system, placements[i].loops[column], names, &count, &loops[i]);
     if (status == WEFT_OK) status = spawn_poller(consumer, loops[0]);
     wf_work_manager_options manager = manager_options(consumer);
     if (status == WEFT_OK) status = spawn(consumer, loops[1], &wf_work_manager, &manager, cast->manager);
-    wf_offset_tracker_options tracker = {
-        .manager = cast->manager, .encoder = cast->encoder, .commit_interval_ns = (uint64_t)options->commit_interval_ms * ms};
+    wf_offset_tracker_options tracker = {.manager = cast->manager,
+                                         .encoder = cast->encoder,
+                                         .commit_interval_ns = (uint64_t)options->commit_interval_ms * ms};
     if (status == WEFT_OK) status = spawn(consumer, loops[2], &wf_offset_tracker, &tracker, cast->tracker);
-    wf_metadata_encoder_options encoder = {
-        .tracker = cast->tracker, .poller = cast->poller, .exporter = cast->exporter, .max_bytes = (uint32_t)options->metadata_max_bytes};
+    wf_metadata_encoder_options encoder = {.tracker = cast->tracker,
+                                           .poller = cast->poller,
+                                           .exporter = cast->exporter,
+                                           .max_bytes = (uint32_t)options->metadata_max_bytes};
     if (status == WEFT_OK) status = spawn(consumer, loops[3], &wf_metadata_encoder, &encoder, cast->encoder);
     *ret_manager_loop = loops[1];
     return status;
@@ -236,8 +250,8 @@ static weft_status spawn_workers(weft_consumer *consumer, uint32_t manager_loop)
         worker.number = i;
         if (status == WEFT_OK) status = spawn(consumer, loop, &wf_worker, &worker, consumer->cast.first_worker + i);
         if (status != WEFT_OK) {
-            wf_consumer_set_error(consumer, "thread %u of threads = %lld can't be made: %s", i + 1, (long long)consumer->options.threads,
-                                  weft_status_text(status));
+            wf_consumer_set_error(consumer, "thread %u of threads = %lld can't be made: %s", i + 1,
+                                  (long long)consumer->options.threads, weft_status_text(status));
             return status;
         }
     }
@@ -255,9 +269,12 @@ weft_status wf_consumer_build(weft_consumer *consumer) {
         return status;
     }
     if (!is_inline(consumer)) {
-        status = wf_pending_open((uint32_t)consumer->options.pending_max_records + (uint32_t)consumer->options.in_flight_max_records, &consumer->pending);
+        status = wf_pending_open((uint32_t)consumer->options.pending_max_records +
+                                     (uint32_t)consumer->options.in_flight_max_records,
+                                 &consumer->pending);
         if (status != WEFT_OK) {
-            wf_consumer_set_error(consumer, "no table for pending.max.records = %lld: %s", (long long)consumer->options.pending_max_records, weft_status_text(status));
+            wf_consumer_set_error(consumer, "no table for pending.max.records = %lld: %s",
+                                  (long long)consumer->options.pending_max_records, weft_status_text(status));
             goto fail;
         }
     }

@@ -4,10 +4,10 @@
  *
  * Invariants:
  * 1. Every slice comes back exactly once, with a status in each record. There is no timing in it.
- * 2. Records of one lane run in order. When one of them fails or defers, the rest of that lane in the slice comes back unrun, unless
- *    the lane is open (WF_RECORD_ANY_ORDER).
- * 3. From the moment a record is deferred, the worker reads nothing of it but `next`, `lane` and `pending`, and writes only
- *    `status`: it may be completed by another thread before the handler has even returned.
+ * 2. Records of one lane run in order. When one of them fails or defers, the rest of that lane in the slice comes back
+ * unrun, unless the lane is open (WF_RECORD_ANY_ORDER).
+ * 3. From the moment a record is deferred, the worker reads nothing of it but `next`, `lane` and `pending`, and writes
+ * only `status`: it may be completed by another thread before the handler has even returned.
  */
 #include "engine.h"
 
@@ -58,7 +58,8 @@ static wf_done_status failed(wf_record *record, const char *reason) {
 static wf_done_status judge(worker *self, wf_record *record, weft_result result) {
     if (record->pending) {
         if (result == WEFT_PENDING) return WF_DONE_PENDING;
-        /* It deferred and then answered itself. If somebody completed the token meanwhile, that answer stands and is on its way. */
+        /* It deferred and then answered itself. If somebody completed the token meanwhile, that answer stands and is on
+         * its way. */
         if (!wf_pending_cancel(self->options.pending, record->pending)) return WF_DONE_PENDING;
         record->pending = 0;
     }
@@ -68,8 +69,9 @@ static wf_done_status judge(worker *self, wf_record *record, weft_result result)
     case WEFT_FAILURE:
         return failed(record, "the handler failed without a reason");
     case WEFT_PENDING:
-        return failed(record, self->options.pending ? "the handler returned WEFT_PENDING without weft_record_defer()"
-                                                    : "the handler returned WEFT_PENDING, which engine = inline has not");
+        return failed(record, self->options.pending
+                                  ? "the handler returned WEFT_PENDING without weft_record_defer()"
+                                  : "the handler returned WEFT_PENDING, which engine = inline has not");
     default:
         return failed(record, "the handler returned a value that is no weft_result");
     }
@@ -112,8 +114,10 @@ static void on_work(void *state, weft_env *env, const weft_message *message) {
     WF_CHECK(message->body_bytes == sizeof(wf_slice));
     const wf_slice *slice = message->body;
     running = self;
-    if (self->options.handler) run_each(self, slice->head);
-    else run_batch(self, slice->head, slice->count);
+    if (self->options.handler)
+        run_each(self, slice->head);
+    else
+        run_batch(self, slice->head, slice->count);
     running = NULL;
     weft_env_send(env, self->options.manager, WF_MSG_DONE, slice, sizeof *slice);
 }
@@ -167,7 +171,8 @@ static bool waker_turn(void *state, weft_env *env) {
                                           .reason = done->reason,
                                           .status = done->result == WEFT_SUCCESS ? WF_DONE_SUCCESS : WF_DONE_FAILURE};
     }
-    if (count) weft_env_send(env, self->options.manager, WF_MSG_UNPARKED, self->unparked, count * sizeof *self->unparked);
+    if (count)
+        weft_env_send(env, self->options.manager, WF_MSG_UNPARKED, self->unparked, count * sizeof *self->unparked);
     return count == UNPARK_MAX;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine that runs handlers in this process: worker actors (one per thread, or one on the work manager's own loop for
- * engine = inline), and the waker, an actor beside the work manager that hands on what weft_complete() finished.
+ * The engine that runs handlers in this process: worker actors (one per thread, or one on the work manager's own loop
+ * for engine = inline), and the waker, an actor beside the work manager that hands on what weft_complete() finished.
  */
 #ifndef WF_ENGINE_H
 #define WF_ENGINE_H
@@ -13,11 +13,11 @@
 /* Argument of wf_worker; copied by init. */
 typedef struct wf_worker_options {
     weft_actor_id manager;
-    uint32_t number;          /* this worker's, told to the manager */
-    weft_handler handler;     /* one of the two is set */
+    uint32_t number;      /* this worker's, told to the manager */
+    weft_handler handler; /* one of the two is set */
     weft_batch_handler batch_handler;
     void *context;
-    wf_pending *pending;      /* NULL: deferring is refused (inline) */
+    wf_pending *pending; /* NULL: deferring is refused (inline) */
 } wf_worker_options;
 
 typedef struct wf_waker_options {

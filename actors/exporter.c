@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder), COMPLETIONS (work manager),
- * EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT, SUBSCRIBE (work manager), EVENT_COMPLETIONS, EVENT_SNAPSHOT.
+ * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder), COMPLETIONS (work
+ * manager), EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT, SUBSCRIBE (work manager), EVENT_COMPLETIONS,
+ * EVENT_SNAPSHOT.
  *
  * Invariants:
  * 1. One collection at a time: four GAUGES_ASK out, complete when four GAUGES_END came back.
@@ -39,12 +40,12 @@ typedef struct exporter {
     exported *partitions; /* by slot */
     uint32_t partition_count;
     weft_system_metrics system;
-    unsigned answers;      /* GAUGES_END of this collection */
+    unsigned answers; /* GAUGES_END of this collection */
     bool collecting;
     bool snapshot_due;
-    uint64_t asked[ASKS_MAX];     /* tickets that this collection answers */
+    uint64_t asked[ASKS_MAX]; /* tickets that this collection answers */
     uint32_t asked_count;
-    uint64_t waiting[ASKS_MAX];   /* tickets for the next one */
+    uint64_t waiting[ASKS_MAX]; /* tickets for the next one */
     uint32_t waiting_count;
 } exporter;
 
@@ -58,8 +59,10 @@ static void collect(exporter *self, weft_env *env) {
     memcpy(self->asked, self->waiting, self->waiting_count * sizeof self->waiting[0]);
     self->asked_count = self->waiting_count;
     self->waiting_count = 0;
-    for (uint32_t i = 0; i < self->partition_count; i++) memset(self->partitions[i].seen, 0, sizeof self->partitions[i].seen);
-    const weft_actor_id owners[] = {self->options.poller, self->options.manager, self->options.tracker, self->options.encoder};
+    for (uint32_t i = 0; i < self->partition_count; i++)
+        memset(self->partitions[i].seen, 0, sizeof self->partitions[i].seen);
+    const weft_actor_id owners[] = {self->options.poller, self->options.manager, self->options.tracker,
+                                    self->options.encoder};
     wf_ask ask = {0};
     for (size_t i = 0; i < WF_GAUGES_OWNERS; i++) weft_env_send(env, owners[i], WF_MSG_GAUGES_ASK, &ask, sizeof ask);
 }
@@ -215,7 +218,9 @@ static void on_completions(void *state, weft_env *env, const weft_message *messa
         subscriber *to = &self->subscribers[i];
         if (!to->completions) continue;
         uint32_t covered = events < to->credit ? events : to->credit;
-        if (covered) send_event(env, to, WF_MSG_EVENT_COMPLETIONS, message->body, covered * sizeof(weft_event_completion), covered);
+        if (covered)
+            send_event(env, to, WF_MSG_EVENT_COMPLETIONS, message->body, covered * sizeof(weft_event_completion),
+                       covered);
         to->dropped += events - covered;
     }
 }
@@ -224,16 +229,20 @@ static void on_event_credit(void *state, weft_env *env, const weft_message *mess
     (void)env;
     exporter *self = state;
     for (uint32_t i = 0; i < self->subscriber_count; i++)
-        if (self->subscribers[i].actor == message->from) self->subscribers[i].credit += ((const weft_event_credit *)message->body)->events;
+        if (self->subscribers[i].actor == message->from)
+            self->subscribers[i].credit += ((const weft_event_credit *)message->body)->events;
 }
 
 static void on_subscribe(void *state, weft_env *env, const weft_message *message) {
     exporter *self = state;
     const wf_subscribe *subscribe = message->body;
     WF_CHECK(self->subscriber_count < SUBSCRIBERS_MAX);
-    self->subscribers[self->subscriber_count++] = (subscriber){
-        .actor = subscribe->actor, .credit = subscribe->credit, .completions = subscribe->completions, .snapshots = subscribe->snapshots};
-    if (subscribe->completions) weft_env_send(env, self->options.manager, WF_MSG_SUBSCRIBE, subscribe, sizeof *subscribe);
+    self->subscribers[self->subscriber_count++] = (subscriber){.actor = subscribe->actor,
+                                                               .credit = subscribe->credit,
+                                                               .completions = subscribe->completions,
+                                                               .snapshots = subscribe->snapshots};
+    if (subscribe->completions)
+        weft_env_send(env, self->options.manager, WF_MSG_SUBSCRIBE, subscribe, sizeof *subscribe);
     /* Ticks only when somebody looks. */
     if (subscribe->snapshots) weft_env_arm(env, TIMER_TICK, weft_env_now_ns(env) + self->options.tick_ns);
 }

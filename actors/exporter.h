@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The exporter: asks the actors for their numbers, puts them together, and hands them to the program and to subscribed actors.
+ * The exporter: asks the actors for their numbers, puts them together, and hands them to the program and to subscribed
+ * actors.
  */
 #ifndef WF_EXPORTER_H
 #define WF_EXPORTER_H

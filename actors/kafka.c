@@ -33,7 +33,7 @@
 #include "kafka_topic.h"
 
 enum {
-    READ_MAX = 512,               /* messages per batch call */
+    READ_MAX = 512, /* messages per batch call */
     POLLS_MAX = 64, /* events per queue and serve() call: enough for any burst but logs, short for the loop */
     COMMITTED_TIMEOUT_MS = 10000, /* one OffsetFetch incl. the search for the coordinator; the poller asks again */
     METADATA_MAX = 32767,         /* librdkafka writes the length as int16 and does not check it */
@@ -63,7 +63,7 @@ typedef struct door {
     void *context;
     size_t delivered;
     bool stop;
-    bool records_wait; /* the last read did not empty the queue: its descriptor need not be cleared */
+    bool records_wait;                   /* the last read did not empty the queue: its descriptor need not be cleared */
     rd_kafka_message_t *ahead[READ_MAX]; /* read from the library, not handed out yet: [ahead_next, ahead_count) */
     size_t ahead_next;
     size_t ahead_count;
@@ -201,14 +201,18 @@ static void on_message(door *self, const rd_kafka_message_t *message) {
     }
 }
 
-/* What was read and not handed out must not outlive a change of the position: it would look like a jump of the log. `topic` NULL: all. */
+/* What was read and not handed out must not outlive a change of the position: it would look like a jump of the log.
+ * `topic` NULL: all. */
 static void drop_read_ahead(door *self, const char *topic, int32_t partition) {
     size_t kept = 0;
     for (size_t i = self->ahead_next; i < self->ahead_count; i++) {
         rd_kafka_message_t *message = self->ahead[i];
-        bool drop = !topic || (message->partition == partition && message->rkt && strcmp(rd_kafka_topic_name(message->rkt), topic) == 0);
-        if (drop) rd_kafka_message_destroy(message);
-        else self->ahead[kept++] = message;
+        bool drop = !topic || (message->partition == partition && message->rkt &&
+                               strcmp(rd_kafka_topic_name(message->rkt), topic) == 0);
+        if (drop)
+            rd_kafka_message_destroy(message);
+        else
+            self->ahead[kept++] = message;
     }
     self->ahead_next = 0;
     self->ahead_count = kept;
@@ -303,8 +307,9 @@ static bool door_serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context
 
 /* --- records */
 
-/* The batch call costs a third less than the callback call (bench_consume, CPU seconds per million), and loses nothing as long as
- * one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. */
+/* The batch call costs a third less than the callback call (bench_consume, CPU seconds per million), and loses nothing
+ * as long as one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would.
+ */
 static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
     door *self = door_of(kafka);
     if (max_records == 0) return 0;

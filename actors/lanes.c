@@ -14,13 +14,13 @@ struct wf_lane {
     wf_lane *next;
     wf_chain queue;
     uint64_t key;
-    uint64_t retry_ns;   /* in the heap: when it is due */
+    uint64_t retry_ns; /* in the heap: when it is due */
     uint32_t slot;
-    uint32_t out;        /* records taken and not finished */
+    uint32_t out; /* records taken and not finished */
     uint32_t heap_index;
     uint16_t virtual_index;
-    uint8_t place;       /* lane_place */
-    bool open;           /* no order: stays ready while records are out */
+    uint8_t place; /* lane_place */
+    bool open;     /* no order: stays ready while records are out */
 };
 
 typedef struct wf_lane_entry {
@@ -42,8 +42,10 @@ static void list_push(wf_lane_list *list, wf_lane *lane, lane_place place) {
     lane->place = (uint8_t)place;
     lane->next = NULL;
     lane->prev = list->tail;
-    if (list->tail) list->tail->next = lane;
-    else list->head = lane;
+    if (list->tail)
+        list->tail->next = lane;
+    else
+        list->head = lane;
     list->tail = lane;
     list->count++;
 }
@@ -53,17 +55,23 @@ static void list_push_front(wf_lane_list *list, wf_lane *lane, lane_place place)
     lane->place = (uint8_t)place;
     lane->prev = NULL;
     lane->next = list->head;
-    if (list->head) list->head->prev = lane;
-    else list->tail = lane;
+    if (list->head)
+        list->head->prev = lane;
+    else
+        list->tail = lane;
     list->head = lane;
     list->count++;
 }
 
 static void list_remove(wf_lane_list *list, wf_lane *lane) {
-    if (lane->prev) lane->prev->next = lane->next;
-    else list->head = lane->next;
-    if (lane->next) lane->next->prev = lane->prev;
-    else list->tail = lane->prev;
+    if (lane->prev)
+        lane->prev->next = lane->next;
+    else
+        list->head = lane->next;
+    if (lane->next)
+        lane->next->prev = lane->prev;
+    else
+        list->tail = lane->prev;
     lane->prev = lane->next = NULL;
     lane->place = PLACE_NONE;
     list->count--;
@@ -221,10 +229,14 @@ static void count_queued(wf_lanes *lanes, const wf_lane *lane, int64_t records, 
 static void lane_leave(wf_lanes *lanes, wf_lane *lane) {
     wf_lane_slot *slot = &lanes->slots[lane->slot];
     if (is_stalled(lane)) slot->stalled -= lane->queue.count;
-    if (lane->place == PLACE_READY) list_remove(&lanes->ready, lane);
-    else if (lane->place == PLACE_RETRY_READY) list_remove(&lanes->retry_ready, lane);
-    else if (lane->place == PLACE_PARKED) list_remove(&slot->parked, lane);
-    else if (lane->place == PLACE_HEAP) heap_remove(lanes, lane);
+    if (lane->place == PLACE_READY)
+        list_remove(&lanes->ready, lane);
+    else if (lane->place == PLACE_RETRY_READY)
+        list_remove(&lanes->retry_ready, lane);
+    else if (lane->place == PLACE_PARKED)
+        list_remove(&slot->parked, lane);
+    else if (lane->place == PLACE_HEAP)
+        heap_remove(lanes, lane);
 }
 
 static void lane_park(wf_lanes *lanes, wf_lane *lane) {
@@ -315,8 +327,10 @@ static bool take_from(wf_lanes *lanes, wf_lane *lane, const wf_take *take, uint3
             return false;
         }
         if (lanes->slots[lane->slot].stopped || (take->admit && !take->admit(take->context, head))) {
-            if (taken == 0 && lane->out == 0) lane_park(lanes, lane);
-            else if (lane->open) lane_park(lanes, lane);
+            if (taken == 0 && lane->out == 0)
+                lane_park(lanes, lane);
+            else if (lane->open)
+                lane_park(lanes, lane);
             break;
         }
         wf_chain_pop(&lane->queue);

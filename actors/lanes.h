@@ -2,15 +2,17 @@
  *
  * The core of the work manager: which record may run next. Pure data; the time is an argument.
  *
- * A *lane* is the queue of one ordering key: of one key in one partition (ordering = key), of one partition (partition), or of
- * nothing in particular (unordered, and null keys where they may run in any order: an *open* lane). A lane exists while it has
- * records, and is found by a 64-bit hash; two keys that collide share a lane, which costs parallelism and never order.
+ * A *lane* is the queue of one ordering key: of one key in one partition (ordering = key), of one partition
+ * (partition), or of nothing in particular (unordered, and null keys where they may run in any order: an *open* lane).
+ * A lane exists while it has records, and is found by a 64-bit hash; two keys that collide share a lane, which costs
+ * parallelism and never order.
  *
  * Invariants:
- * 1. A lane that is not open has records out at one place at a time: all those of one take(). It takes no part in take() until
- *    every one of them was finished or given back.
+ * 1. A lane that is not open has records out at one place at a time: all those of one take(). It takes no part in
+ * take() until every one of them was finished or given back.
  * 2. Within a lane records leave in the order in which they came; what is given back goes to the front, in order.
- * 3. A lane is in exactly one place: the ready list, the retry list, the retry heap, its slot's parked list, or none (busy).
+ * 3. A lane is in exactly one place: the ready list, the retry list, the retry heap, its slot's parked list, or none
+ * (busy).
  * 4. Ready lanes are served round-robin; an urged lane goes first.
  * 5. A record that waits for a retry holds nothing but its own lane and its place in the queue.
  */
@@ -39,28 +41,28 @@ typedef struct wf_lane_slot {
     wf_lane_list parked; /* lanes that may not run now */
     uint64_t queued;     /* records in lanes */
     uint64_t queued_bytes;
-    uint64_t stalled;    /* of those: behind a retry, or parked */
-    bool stopped;        /* nothing of this partition may start */
+    uint64_t stalled; /* of those: behind a retry, or parked */
+    bool stopped;     /* nothing of this partition may start */
 } wf_lane_slot;
 
 typedef struct wf_lanes {
     wf_ordering ordering;
     bool null_key_serial;
     uint32_t virtual_count;
-    uint32_t *virtual_queued;   /* records in lanes by virtual partition */
+    uint32_t *virtual_queued;    /* records in lanes by virtual partition */
     struct wf_lane_entry *table; /* open addressing, linear probing, at most half full */
     uint32_t table_mask;
     uint32_t lane_count;
     wf_lane *free_lanes;
     struct wf_lane_chunk *chunks;
-    wf_lane_list ready;         /* first attempts */
-    wf_lane_list retry_ready;   /* lanes whose head was tried before, and is due */
-    wf_lane **heap;             /* lanes that wait for a retry, by time */
+    wf_lane_list ready;       /* first attempts */
+    wf_lane_list retry_ready; /* lanes whose head was tried before, and is due */
+    wf_lane **heap;           /* lanes that wait for a retry, by time */
     uint32_t heap_count;
     uint32_t heap_room;
     wf_lane_slot *slots;
     uint32_t slot_count;
-    uint64_t queued;            /* records in lanes, all slots */
+    uint64_t queued; /* records in lanes, all slots */
 } wf_lanes;
 
 /* Whether a record may start now; false parks its lane until wf_lanes_unpark(). */
@@ -68,11 +70,11 @@ typedef bool (*wf_lanes_admit)(void *context, const wf_record *record);
 
 /* One call of take(). */
 typedef struct wf_take {
-    uint32_t records_max;  /* of the slice */
-    uint32_t lane_max;     /* of one lane, if it is the first of the slice: may exceed records_max */
-    uint64_t bytes_max;    /* the first record may overshoot it */
-    bool one_per_lane;     /* for batch handlers: at most one record per lane, unless the lane is open */
-    bool retries;          /* lanes with a retry may take part, one record each */
+    uint32_t records_max; /* of the slice */
+    uint32_t lane_max;    /* of one lane, if it is the first of the slice: may exceed records_max */
+    uint64_t bytes_max;   /* the first record may overshoot it */
+    bool one_per_lane;    /* for batch handlers: at most one record per lane, unless the lane is open */
+    bool retries;         /* lanes with a retry may take part, one record each */
     wf_lanes_admit admit;
     void *context;
 } wf_take;
@@ -92,7 +94,8 @@ void wf_lanes_take(wf_lanes *lanes, const wf_take *take, wf_chain *ret_slice);
 /* A record that was out is finished: its lane goes on when it was the last one out. */
 void wf_lanes_finish(wf_lanes *lanes, wf_record *record);
 
-/* Records of one lane that were out come back unfinished, in their order. `retry_ns`: the lane waits until then; 0: it may go on at once. */
+/* Records of one lane that were out come back unfinished, in their order. `retry_ns`: the lane waits until then; 0: it
+ * may go on at once. */
 void wf_lanes_give_back(wf_lanes *lanes, wf_chain *records, uint64_t retry_ns);
 
 /* Time of the next retry, UINT64_MAX: none; and let those that are due become ready. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The metadata encoder: turns snapshots of the offset tracker into what Kafka stores with a committed offset, and reads it back.
+ * The metadata encoder: turns snapshots of the offset tracker into what Kafka stores with a committed offset, and reads
+ * it back.
  */
 #ifndef WF_METADATA_ENCODER_H
 #define WF_METADATA_ENCODER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts ASSIGNED (encoder), FETCHED, COMPLETED, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED (poller), GAUGES_ASK (exporter).
- * Emits ASSIGNED, PROGRESS (work manager), SNAPSHOT, DRAINED (encoder), GAUGES.
+ * Accepts ASSIGNED (encoder), FETCHED, COMPLETED, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED (poller),
+ * GAUGES_ASK (exporter). Emits ASSIGNED, PROGRESS (work manager), SNAPSHOT, DRAINED (encoder), GAUGES.
  *
  * Invariants:
  * 1. committed <= frontier, and neither goes back within an epoch.
@@ -25,12 +25,12 @@ typedef struct tracked {
     int32_t partition;
     uint32_t epoch;
     bool active;
-    bool started;        /* the window has a base: it was committed, or something was fetched */
-    bool changed;        /* since the last PROGRESS */
-    bool dirty;          /* since the last SNAPSHOT */
+    bool started; /* the window has a base: it was committed, or something was fetched */
+    bool changed; /* since the last PROGRESS */
+    bool dirty;   /* since the last SNAPSHOT */
     wf_offset_window window;
-    uint64_t completed;  /* COMPLETED entries of this epoch */
-    int64_t committed;   /* -1: nothing yet */
+    uint64_t completed;      /* COMPLETED entries of this epoch */
+    int64_t committed;       /* -1: nothing yet */
     uint32_t metadata_bytes; /* of the last commit */
 } tracked;
 
@@ -86,10 +86,15 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
     }
     tracked *slot = &self->slots[assigned.slot];
     WF_CHECK(!slot->active && assigned.epoch > slot->epoch);
-    *slot = (tracked){.topic = assigned.topic, .partition = assigned.partition, .epoch = assigned.epoch, .active = true, .committed = assigned.base};
+    *slot = (tracked){.topic = assigned.topic,
+                      .partition = assigned.partition,
+                      .epoch = assigned.epoch,
+                      .active = true,
+                      .committed = assigned.base};
     if (assigned.base >= 0) start_window(slot, assigned.base);
     if (assigned.count && wf_window_restore(&slot->window, assigned.runs, assigned.count) != WEFT_OK) {
-        weft_env_log(env, WEFT_LOG_WARN, "committed map not used: no memory for it topic=%s partition=%d", slot->topic, slot->partition);
+        weft_env_log(env, WEFT_LOG_WARN, "committed map not used: no memory for it topic=%s partition=%d", slot->topic,
+                     slot->partition);
         free(assigned.runs);
         assigned.runs = NULL;
         assigned.count = 0;
@@ -156,7 +161,10 @@ static void on_hole(void *state, weft_env *env, const weft_message *message) {
 /* --- commits */
 
 static void take_snapshot(tracker *self, weft_env *env, tracked *slot, bool final) {
-    wf_snapshot snapshot = {.slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch, .frontier = slot->window.frontier, .final = final};
+    wf_snapshot snapshot = {.slot = (uint32_t)(slot - self->slots),
+                            .epoch = slot->epoch,
+                            .frontier = slot->window.frontier,
+                            .final = final};
     WF_CHECK_IMPLIES(slot->committed >= 0, slot->committed <= snapshot.frontier);
     size_t count = slot->window.run_count;
     if (count) {
@@ -238,7 +246,8 @@ static bool on_turn(void *state, weft_env *env) {
                                                 .runs = slot->window.run_count,
                                                 .completed = slot->completed};
     }
-    if (count) weft_env_send(env, self->options.manager, WF_MSG_PROGRESS, self->progress, count * sizeof *self->progress);
+    if (count)
+        weft_env_send(env, self->options.manager, WF_MSG_PROGRESS, self->progress, count * sizeof *self->progress);
     if (dirty && !self->commit_armed) {
         self->commit_armed = true;
         weft_env_arm(env, TIMER_COMMIT, weft_env_now_ns(env) + self->options.commit_interval_ns);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The offset tracker: knows of each assigned partition which offsets are finished, and says when there is something to commit.
+ * The offset tracker: knows of each assigned partition which offsets are finished, and says when there is something to
+ * commit.
  */
 #ifndef WF_OFFSET_TRACKER_H
 #define WF_OFFSET_TRACKER_H

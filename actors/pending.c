@@ -50,7 +50,8 @@ static void push_free(wf_pending *table, uint32_t number) {
     do {
         atomic_store_explicit(&table->slots[number - 1].next, (uint32_t)head, memory_order_relaxed);
         next = ((head >> 32) + 1) << 32 | number;
-    } while (!atomic_compare_exchange_weak_explicit(&table->free_head, &head, next, memory_order_release, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&table->free_head, &head, next, memory_order_release,
+                                                    memory_order_relaxed));
 }
 
 static uint32_t pop_free(wf_pending *table) {
@@ -60,14 +61,16 @@ static uint32_t pop_free(wf_pending *table) {
         if (number == 0) return 0;
         uint32_t after = atomic_load_explicit(&table->slots[number - 1].next, memory_order_relaxed);
         uint64_t next = ((head >> 32) + 1) << 32 | after;
-        if (atomic_compare_exchange_weak_explicit(&table->free_head, &head, next, memory_order_acquire, memory_order_acquire))
+        if (atomic_compare_exchange_weak_explicit(&table->free_head, &head, next, memory_order_acquire,
+                                                  memory_order_acquire))
             return number;
     }
 }
 
 static weft_status grow(wf_pending *table, uint32_t capacity) {
     if (table->capacity >= capacity) return WEFT_OK;
-    /* Stale tokens may be looked up at any time: the old slots stay where they are, as the price of a larger consumer. */
+    /* Stale tokens may be looked up at any time: the old slots stay where they are, as the price of a larger consumer.
+     */
     pending_slot *slots = calloc(capacity, sizeof *slots);
     if (!slots) return WEFT_ENOMEM;
     for (uint32_t i = 0; i < table->capacity; i++) slots[i].word = table->slots[i].word;
@@ -145,8 +148,8 @@ bool wf_pending_cancel(wf_pending *table, uint32_t number) {
     if ((word & 3) != SLOT_OPEN) return false;
     uint64_t generation = word >> 2;
     /* SLOT_DONE in passing: nobody else can touch the slot while it is neither open nor free. */
-    if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, word_of(generation, SLOT_DONE), memory_order_acq_rel,
-                                                 memory_order_relaxed))
+    if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, word_of(generation, SLOT_DONE),
+                                                 memory_order_acq_rel, memory_order_relaxed))
         return false;
     release(table, number, generation);
     return true;
@@ -167,8 +170,8 @@ weft_status weft_complete(weft_token token, weft_result result, const char *reas
     uint64_t generation = word >> 2;
     if ((word & 3) != SLOT_OPEN || (generation & ((UINT64_C(1) << GENERATION_BITS) - 1)) != low) return WEFT_ESTALE;
     char *copy = wf_reason_copy(reason); /* before the swap: after it the slot's owner may be in a hurry */
-    if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, word_of(generation, SLOT_DONE), memory_order_acq_rel,
-                                                 memory_order_relaxed)) {
+    if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, word_of(generation, SLOT_DONE),
+                                                 memory_order_acq_rel, memory_order_relaxed)) {
         free(copy);
         return WEFT_ESTALE;
     }
@@ -176,7 +179,8 @@ weft_status weft_complete(weft_token token, weft_result result, const char *reas
     slot->reason = copy;
     uint32_t head = atomic_load_explicit(&table->done_head, memory_order_relaxed);
     do atomic_store_explicit(&slot->next, head, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&table->done_head, &head, number, memory_order_release, memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&table->done_head, &head, number, memory_order_release,
+                                                  memory_order_relaxed));
     /* Only the first of a burst wakes the loop. The eventfd lives as long as the table: for ever. */
     if (head == 0) {
         uint64_t one = 1;

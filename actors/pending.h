@@ -2,14 +2,14 @@
  *
  * Deferred records: promises of handlers that returned WEFT_PENDING, kept by weft_complete() from any thread.
  *
- * This is the one place where something other than ZeroMQ crosses threads: a table of slots with atomic states, a lock-free list
- * of those that were completed, and an eventfd that wakes the engine's loop.
+ * This is the one place where something other than ZeroMQ crosses threads: a table of slots with atomic states, a
+ * lock-free list of those that were completed, and an eventfd that wakes the engine's loop.
  *
  * Invariants:
- * 1. A slot's state word holds its generation; every move is a compare-and-swap on the word, so of two completions of a token,
- *    or a completion and a cancellation, exactly one wins.
- * 2. A token is a table, a slot and a generation. Tables are never freed, only used again by a later consumer, and no generation
- *    is used twice: a stale token is harmless for ever.
+ * 1. A slot's state word holds its generation; every move is a compare-and-swap on the word, so of two completions of a
+ * token, or a completion and a cancellation, exactly one wins.
+ * 2. A token is a table, a slot and a generation. Tables are never freed, only used again by a later consumer, and no
+ * generation is used twice: a stale token is harmless for ever.
  * 3. Each completed slot is on the completed list exactly once, and is freed by the one who takes the list.
  */
 #ifndef WF_PENDING_H
@@ -22,7 +22,8 @@
 
 typedef struct wf_pending wf_pending;
 
-/* A table with room for `capacity` records (up to 2^24). Thread: before start. WEFT_ELIMIT: no eventfd, or 64 consumers at once. */
+/* A table with room for `capacity` records (up to 2^24). Thread: before start. WEFT_ELIMIT: no eventfd, or 64 consumers
+ * at once. */
 weft_status wf_pending_open(uint32_t capacity, wf_pending **ret_table);
 /* All open tokens become stale; the table waits for the next consumer. Thread: any, when no handler runs. */
 void wf_pending_close(wf_pending **table);
@@ -33,7 +34,8 @@ int wf_pending_fd(const wf_pending *table);
 /* A slot for this record; its number plus 1, or 0: the table is full. Thread: an engine's. */
 uint32_t wf_pending_defer(wf_pending *table, const wf_record *record, weft_token *ret_token);
 
-/* Take a promise back. True: nobody will complete it any more, the slot is free. False: it was completed already. Thread: any. */
+/* Take a promise back. True: nobody will complete it any more, the slot is free. False: it was completed already.
+ * Thread: any. */
 bool wf_pending_cancel(wf_pending *table, uint32_t slot_plus_1);
 
 typedef struct wf_pending_done {

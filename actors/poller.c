@@ -2,8 +2,9 @@
  *
  * The poller's assignment, events and life cycle. What it owns and its invariants: poller.h.
  *
- * An assignment: on_assign -> committed offsets asked -> RESTORE goes round (encoder, tracker, work manager) -> READY -> assign().
- * A revocation: on_revoke -> REVOKE goes round (work manager, tracker, encoder) -> DRAINED -> last commit answered -> unassign().
+ * An assignment: on_assign -> committed offsets asked -> RESTORE goes round (encoder, tracker, work manager) -> READY
+ * -> assign(). A revocation: on_revoke -> REVOKE goes round (work manager, tracker, encoder) -> DRAINED -> last commit
+ * answered -> unassign().
  */
 #include "poller.h"
 
@@ -37,7 +38,8 @@ static uint32_t new_slot(wf_poller_state *self, const char *topic, int32_t parti
         self->slots = realloc(self->slots, self->slot_room * sizeof *self->slots);
         WF_CHECK(self->slots != NULL);
     }
-    self->slots[self->slot_count] = (wf_poller_slot){.topic = topic, .partition = partition, .next = -1, .log_end = -1, .committed = -1};
+    self->slots[self->slot_count] =
+        (wf_poller_slot){.topic = topic, .partition = partition, .next = -1, .log_end = -1, .committed = -1};
     return self->slot_count++;
 }
 
@@ -48,7 +50,8 @@ uint32_t wf_poller_slot_of(wf_poller_state *self, const char *name, int32_t part
         int32_t count = 2 * partition + 8;
         topic->slots = realloc(topic->slots, (size_t)count * sizeof *topic->slots);
         WF_CHECK(topic->slots != NULL);
-        memset(topic->slots + topic->partition_count, 0, (size_t)(count - topic->partition_count) * sizeof *topic->slots);
+        memset(topic->slots + topic->partition_count, 0,
+               (size_t)(count - topic->partition_count) * sizeof *topic->slots);
         topic->partition_count = count;
     }
     if (topic->slots[partition] == 0) topic->slots[partition] = new_slot(self, topic->name, partition) + 1;
@@ -78,7 +81,8 @@ uint32_t wf_poller_slot_of_record(wf_poller_state *self, const wf_kafka_record *
 
 /* --- lists that librdkafka waits for */
 
-static void rebalance_open(wf_poller_state *self, wf_rebalance *rebalance, const wf_kafka_partition *partitions, size_t count, bool incremental) {
+static void rebalance_open(wf_poller_state *self, wf_rebalance *rebalance, const wf_kafka_partition *partitions,
+                           size_t count, bool incremental) {
     WF_CHECK(!rebalance->open);
     rebalance->partitions = calloc(count ? count : 1, sizeof *partitions);
     WF_CHECK(rebalance->partitions != NULL);
@@ -107,7 +111,8 @@ static void ask_committed(wf_poller_state *self, weft_env *env) {
     if (!self->assign.open) return;
     self->ask_stale = self->ask_open;
     if (self->ask_open) return;
-    weft_status status = self->options.kafka->ops->fetch_committed(self->options.kafka, self->assign.partitions, self->assign.count);
+    weft_status status =
+        self->options.kafka->ops->fetch_committed(self->options.kafka, self->assign.partitions, self->assign.count);
     self->ask_open = status == WEFT_OK;
     if (!self->ask_open) self->ask_ns = weft_env_now_ns(env) + ask_again_ns;
 }
@@ -122,7 +127,8 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         WF_CHECK(slot->phase == WF_SLOT_FREE);
         slot->phase = WF_SLOT_ASKING;
         slot->epoch++;
-        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->given = slot->drained = slot->resetting = false;
+        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->given = slot->drained = slot->resetting =
+            false;
         slot->base = WF_KAFKA_OFFSET_NONE;
         slot->next = slot->committed = slot->log_end = -1;
     }
@@ -138,7 +144,11 @@ static void restore(wf_poller_state *self, wf_poller_slot *slot, const wf_kafka_
     slot->phase = WF_SLOT_RESTORING;
     slot->base = committed->offset >= 0 ? committed->offset : WF_KAFKA_OFFSET_NONE;
     slot->committed = slot->base >= 0 ? slot->base : -1;
-    wf_restore message = {.topic = slot->topic, .partition = slot->partition, .slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch, .base = slot->committed};
+    wf_restore message = {.topic = slot->topic,
+                          .partition = slot->partition,
+                          .slot = (uint32_t)(slot - self->slots),
+                          .epoch = slot->epoch,
+                          .base = slot->committed};
     if (slot->base >= 0 && committed->metadata_bytes) {
         message.metadata = malloc(committed->metadata_bytes);
         WF_CHECK(message.metadata != NULL);
@@ -148,7 +158,8 @@ static void restore(wf_poller_state *self, wf_poller_slot *slot, const wf_kafka_
     weft_env_send(self->env, self->options.encoder, WF_MSG_RESTORE, &message, sizeof message);
 }
 
-static void on_committed_offsets(void *context, wf_kafka_error error, const char *text, const wf_kafka_partition *partitions, size_t count) {
+static void on_committed_offsets(void *context, wf_kafka_error error, const char *text,
+                                 const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
     self->ask_open = false;
     if (self->ask_stale) {
@@ -158,7 +169,8 @@ static void on_committed_offsets(void *context, wf_kafka_error error, const char
     bool complete = error == WF_KAFKA_OK;
     for (size_t i = 0; i < count && complete; i++) complete = partitions[i].error == WF_KAFKA_OK;
     if (!complete) {
-        weft_env_log(self->env, WEFT_LOG_WARN, "committed offsets not to be had, asked again: %s", text ? text : "a partition failed");
+        weft_env_log(self->env, WEFT_LOG_WARN, "committed offsets not to be had, asked again: %s",
+                     text ? text : "a partition failed");
         self->ask_ns = weft_env_now_ns(self->env) + ask_again_ns;
         return;
     }
@@ -176,8 +188,10 @@ static void finish_assign(wf_poller_state *self, weft_env *env) {
         if (slot->phase == WF_SLOT_ASKING || slot->phase == WF_SLOT_RESTORING) return;
         self->assign.partitions[i].offset = slot->base;
     }
-    weft_status status = self->options.kafka->ops->assign(self->options.kafka, self->assign.partitions, self->assign.count, self->assign.incremental);
-    if (status != WEFT_OK) weft_env_fail(env, status, "librdkafka refused the assignment of %zu partitions", self->assign.count);
+    weft_status status = self->options.kafka->ops->assign(self->options.kafka, self->assign.partitions,
+                                                          self->assign.count, self->assign.incremental);
+    if (status != WEFT_OK)
+        weft_env_fail(env, status, "librdkafka refused the assignment of %zu partitions", self->assign.count);
     for (size_t i = 0; i < self->assign.count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->assign, i);
         slot->given = true;
@@ -188,15 +202,20 @@ static void finish_assign(wf_poller_state *self, weft_env *env) {
 
 static void send_revoke(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
     slot->phase = WF_SLOT_REVOKING;
-    wf_revoke revoke = {.slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch, .deadline_ns = self->revoke_deadline_ns, .lost = slot->lost};
+    wf_revoke revoke = {.slot = (uint32_t)(slot - self->slots),
+                        .epoch = slot->epoch,
+                        .deadline_ns = self->revoke_deadline_ns,
+                        .lost = slot->lost};
     weft_env_send(env, self->options.manager, WF_MSG_REVOKE, &revoke, sizeof revoke);
 }
 
 /* --- a log that is not the one we knew */
 
 void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t offset) {
-    weft_env_log(self->env, WEFT_LOG_WARN, "the log was truncated or made anew: begun again topic=%s partition=%d offset=%lld known_end=%lld", slot->topic,
-                 slot->partition, (long long)offset, (long long)(slot->next >= 0 ? slot->next : slot->base));
+    weft_env_log(self->env, WEFT_LOG_WARN,
+                 "the log was truncated or made anew: begun again topic=%s partition=%d offset=%lld known_end=%lld",
+                 slot->topic, slot->partition, (long long)offset,
+                 (long long)(slot->next >= 0 ? slot->next : slot->base));
     if (slot->held) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, false);
     wf_poller_drop_commits(slot);
     slot->held = false;
@@ -211,17 +230,23 @@ static void begin_anew(wf_poller_state *self, weft_env *env, wf_poller_slot *slo
     slot->lost = slot->bounded = slot->drained = false;
     slot->base = WF_KAFKA_OFFSET_NONE;
     slot->next = slot->committed = slot->log_end = -1;
-    wf_restore message = {.topic = slot->topic, .partition = slot->partition, .slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch, .base = -1};
+    wf_restore message = {.topic = slot->topic,
+                          .partition = slot->partition,
+                          .slot = (uint32_t)(slot - self->slots),
+                          .epoch = slot->epoch,
+                          .base = -1};
     weft_env_send(env, self->options.encoder, WF_MSG_RESTORE, &message, sizeof message);
 }
 
 /* What was read ahead is void; what came since was not taken. */
 static void seek_after_reset(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
     slot->resetting = false;
-    weft_status status = self->options.kafka->ops->seek(self->options.kafka, slot->topic, slot->partition, slot->reset_offset);
+    weft_status status =
+        self->options.kafka->ops->seek(self->options.kafka, slot->topic, slot->partition, slot->reset_offset);
     if (status != WEFT_OK)
-        weft_env_fail(env, WEFT_EKAFKA, "topic %s partition %d: can't go back to offset %lld, where the log begins now: %s", slot->topic, slot->partition,
-                      (long long)slot->reset_offset, weft_status_text(status));
+        weft_env_fail(env, WEFT_EKAFKA,
+                      "topic %s partition %d: can't go back to offset %lld, where the log begins now: %s", slot->topic,
+                      slot->partition, (long long)slot->reset_offset, weft_status_text(status));
 }
 
 static void on_ready(void *state, weft_env *env, const weft_message *message) {
@@ -231,27 +256,35 @@ static void on_ready(void *state, weft_env *env, const weft_message *message) {
     wf_check_partition(partition->slot, partition->epoch);
     WF_CHECK(slot->epoch == partition->epoch && slot->phase == WF_SLOT_RESTORING);
     slot->phase = WF_SLOT_ACTIVE;
-    if (slot->revoke_wanted) send_revoke(self, env, slot);
-    else if (slot->resetting) seek_after_reset(self, env, slot);
+    if (slot->revoke_wanted)
+        send_revoke(self, env, slot);
+    else if (slot->resetting)
+        seek_after_reset(self, env, slot);
 }
 
 /* --- revocation */
 
 static void revoke_slot(wf_poller_state *self, wf_poller_slot *slot, bool lost) {
-    slot->lost = lost || (slot->resetting && slot->phase == WF_SLOT_REVOKING); /* of the log as it was, nothing may be committed */
+    slot->lost = lost || (slot->resetting &&
+                          slot->phase == WF_SLOT_REVOKING); /* of the log as it was, nothing may be committed */
     slot->resetting = false;
     if (slot->lost) wf_poller_drop_commits(slot);
-    if (slot->phase == WF_SLOT_ACTIVE) send_revoke(self, self->env, slot);
-    else if (slot->phase == WF_SLOT_ASKING) slot->phase = WF_SLOT_FREE; /* nobody else knows of it */
-    else slot->revoke_wanted = true;
+    if (slot->phase == WF_SLOT_ACTIVE)
+        send_revoke(self, self->env, slot);
+    else if (slot->phase == WF_SLOT_ASKING)
+        slot->phase = WF_SLOT_FREE; /* nobody else knows of it */
+    else
+        slot->revoke_wanted = true;
 }
 
 static void on_revoke(void *context, const wf_kafka_partition *partitions, size_t count, bool incremental, bool lost) {
     wf_poller_state *self = context;
-    weft_env_log(self->env, lost ? WEFT_LOG_WARN : WEFT_LOG_INFO, "%s partitions=%zu incremental=%d", lost ? "lost" : "revoked", count, incremental);
+    weft_env_log(self->env, lost ? WEFT_LOG_WARN : WEFT_LOG_INFO, "%s partitions=%zu incremental=%d",
+                 lost ? "lost" : "revoked", count, incremental);
     self->metrics.assignments++;
     self->revoke_deadline_ns = weft_env_now_ns(self->env) + self->options.drain_timeout_ns;
-    if (self->stopping && self->stop_deadline_ns < self->revoke_deadline_ns) self->revoke_deadline_ns = self->stop_deadline_ns;
+    if (self->stopping && self->stop_deadline_ns < self->revoke_deadline_ns)
+        self->revoke_deadline_ns = self->stop_deadline_ns;
     rebalance_open(self, &self->revoke, partitions, count, incremental);
     for (size_t i = 0; i < count; i++) revoke_slot(self, slot_in(self, &self->revoke, i), lost);
     if (self->assign.open) { /* taken away before it began; the answer to the revocation is the answer to both */
@@ -278,7 +311,9 @@ static bool is_released(wf_poller_state *self, weft_env *env, wf_poller_slot *sl
     if (!slot->has_commit && !slot->in_flight) return true;
     if (weft_env_now_ns(env) < self->revoke_deadline_ns + last_commit_ns) return false;
     const wf_commit *commit = slot->has_commit ? &slot->commit : &slot->sent;
-    weft_env_log(env, WEFT_LOG_ERROR, "not committed in time topic=%s partition=%d offset=%lld: what was done since the last commit is done again by the next owner",
+    weft_env_log(env, WEFT_LOG_ERROR,
+                 "not committed in time topic=%s partition=%d offset=%lld: what was done since the last commit is done "
+                 "again by the next owner",
                  slot->topic, slot->partition, (long long)commit->offset);
     return true;
 }
@@ -292,8 +327,10 @@ static void finish_revoke(wf_poller_state *self, weft_env *env) {
         wf_poller_drop_commits(slot);
         slot->phase = WF_SLOT_FREE;
     }
-    weft_status status = self->options.kafka->ops->unassign(self->options.kafka, self->revoke.partitions, self->revoke.count, self->revoke.incremental);
-    if (status != WEFT_OK) weft_env_log(env, WEFT_LOG_ERROR, "librdkafka refused to take back %zu partitions", self->revoke.count);
+    weft_status status = self->options.kafka->ops->unassign(self->options.kafka, self->revoke.partitions,
+                                                            self->revoke.count, self->revoke.incremental);
+    if (status != WEFT_OK)
+        weft_env_log(env, WEFT_LOG_ERROR, "librdkafka refused to take back %zu partitions", self->revoke.count);
     rebalance_close(&self->revoke);
 }
 
@@ -310,8 +347,8 @@ static void on_error(void *context, wf_kafka_error error, const char *text, cons
         self->errors_silent++;
         return;
     }
-    weft_env_log(self->env, WEFT_LOG_WARN, "kafka: %s topic=%s partition=%d not_logged=%llu", text, topic ? topic : "-", partition,
-                 (unsigned long long)self->errors_silent);
+    weft_env_log(self->env, WEFT_LOG_WARN, "kafka: %s topic=%s partition=%d not_logged=%llu", text, topic ? topic : "-",
+                 partition, (unsigned long long)self->errors_silent);
     self->error_logged_ns = now_ns;
     self->errors_silent = 0;
 }
@@ -364,7 +401,8 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
         gauges.metrics.log_end = slot->log_end;
         weft_env_send(env, message->from, WF_MSG_GAUGES, &gauges, sizeof gauges);
     }
-    wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_POLLER, .metrics = self->metrics};
+    wf_gauges_end end = {
+        .ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_POLLER, .metrics = self->metrics};
     end.metrics.held_bytes = wf_record_pool_held_bytes(&self->pool);
     if (self->idle_since_ns) end.metrics.idle_ns += weft_env_now_ns(env) - self->idle_since_ns;
     weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
@@ -382,7 +420,8 @@ static bool serve(wf_poller_state *self, weft_env *env) {
 /* Closed but for librdkafka, or out of time. */
 static void give_up_late(wf_poller_state *self, weft_env *env) {
     if (self->closed || !self->stopping || weft_env_now_ns(env) < self->stop_deadline_ns + last_commit_ns) return;
-    weft_env_log(env, WEFT_LOG_ERROR, "the group was not left in time: its coordinator finds out by session.timeout.ms");
+    weft_env_log(env, WEFT_LOG_ERROR,
+                 "the group was not left in time: its coordinator finds out by session.timeout.ms");
     self->closed = true;
 }
 
@@ -400,9 +439,12 @@ static bool on_turn(void *state, weft_env *env) {
     if (self->ask_ns && self->ask_ns < work_ns) work_ns = self->ask_ns;
     uint64_t release_ns = self->revoke_deadline_ns + last_commit_ns;
     if (self->revoke.open && release_ns < work_ns) work_ns = release_ns;
-    if (self->stopping && self->stop_deadline_ns + last_commit_ns < work_ns) work_ns = self->stop_deadline_ns + last_commit_ns;
-    if (work_ns == UINT64_MAX) weft_env_disarm(env, WF_POLLER_TIMER_WORK);
-    else weft_env_arm(env, WF_POLLER_TIMER_WORK, work_ns);
+    if (self->stopping && self->stop_deadline_ns + last_commit_ns < work_ns)
+        work_ns = self->stop_deadline_ns + last_commit_ns;
+    if (work_ns == UINT64_MAX)
+        weft_env_disarm(env, WF_POLLER_TIMER_WORK);
+    else
+        weft_env_arm(env, WF_POLLER_TIMER_WORK, work_ns);
     weft_env_arm(env, WF_POLLER_TIMER_SERVE, now_ns + serve_interval_ns);
     return more;
 }
@@ -428,7 +470,8 @@ static void on_start(void *state, weft_env *env) {
     self->options.kafka->ops->descriptors(self->options.kafka, &events_fd, &records_fd);
     weft_env_watch(env, 0, events_fd);
     weft_env_watch(env, 1, records_fd);
-    weft_status status = self->options.kafka->ops->subscribe(self->options.kafka, self->options.topics, self->options.topic_count);
+    weft_status status =
+        self->options.kafka->ops->subscribe(self->options.kafka, self->options.topics, self->options.topic_count);
     if (status != WEFT_OK) weft_env_fail(env, status, "librdkafka refused the subscription");
 }
 
@@ -462,8 +505,10 @@ static void deinit(void *state, weft_env *env) {
     free(self->topics);
     free(self->slots);
     /* A fenced record may be in a handler's hands for ever; without one, all blocks must be home. */
-    if (self->fenced_ever) wf_record_pool_abandon(&self->pool);
-    else wf_record_pool_deinit(&self->pool);
+    if (self->fenced_ever)
+        wf_record_pool_abandon(&self->pool);
+    else
+        wf_record_pool_deinit(&self->pool);
 }
 
 const weft_actor_class wf_poller = {

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The poller: the only actor that talks to Kafka. Owns the consumer, the assignment with its epochs, the memory of records and the credit.
- * poller.c has assignment and life cycle, poller_fetch.c reading and memory, poller_commit.c the commits. This header is shared by the
- * three; others use the class and its options only.
+ * The poller: the only actor that talks to Kafka. Owns the consumer, the assignment with its epochs, the memory of
+ * records and the credit. poller.c has assignment and life cycle, poller_fetch.c reading and memory, poller_commit.c
+ * the commits. This header is shared by the three; others use the class and its options only.
  *
  * Accepts CREDIT, READY, HOLD (work manager), COMMIT, DRAINED (metadata encoder), GAUGES_ASK (exporter).
  * Emits RECORDS, LOG_END, REVOKE (work manager), RESTORE (metadata encoder), COMMITTED (offset tracker), GAUGES.
  *
  * Invariants:
  * 1. All calls of the Kafka door come from here, none blocks, none comes from inside another.
- * 2. Records are read only while there is credit in records and bytes; events are served in every turn, whatever the credit.
- * 3. A slot is one topic-partition for the life of the consumer; its epoch rises with each assignment, and when its log turns out to be
- *    another one than before.
+ * 2. Records are read only while there is credit in records and bytes; events are served in every turn, whatever the
+ * credit.
+ * 3. A slot is one topic-partition for the life of the consumer; its epoch rises with each assignment, and when its log
+ * turns out to be another one than before.
  * 4. At most one commit is in flight, later ones coalesce, and none is sent for an epoch that is over.
- * 5. A revoked partition is given back to Kafka after its DRAINED came and its last commit was answered (or its deadline passed).
+ * 5. A revoked partition is given back to Kafka after its DRAINED came and its last commit was answered (or its
+ * deadline passed).
  */
 #ifndef WF_POLLER_H
 #define WF_POLLER_H
@@ -48,7 +50,7 @@ typedef enum wf_slot_phase {
     WF_SLOT_ASKING,    /* its committed offset is asked for */
     WF_SLOT_RESTORING, /* RESTORE is on its way round */
     WF_SLOT_ACTIVE,
-    WF_SLOT_REVOKING,  /* REVOKE is on its way round */
+    WF_SLOT_REVOKING, /* REVOKE is on its way round */
 } wf_slot_phase;
 
 typedef struct wf_poller_slot {
@@ -56,18 +58,18 @@ typedef struct wf_poller_slot {
     int32_t partition;
     uint32_t epoch;
     wf_slot_phase phase;
-    bool revoke_wanted;  /* it was taken away while it was being restored */
+    bool revoke_wanted; /* it was taken away while it was being restored */
     bool lost;
-    bool bounded;        /* LOG_END was sent in this epoch */
+    bool bounded; /* LOG_END was sent in this epoch */
     bool held;
-    bool given;          /* assign() named it: librdkafka fetches it */
-    bool drained;        /* DRAINED came back */
-    bool resetting;      /* the log is another one: this epoch ends, and the next one begins at reset_offset */
+    bool given;     /* assign() named it: librdkafka fetches it */
+    bool drained;   /* DRAINED came back */
+    bool resetting; /* the log is another one: this epoch ends, and the next one begins at reset_offset */
     int64_t reset_offset;
-    int64_t base;        /* where to start; WF_KAFKA_OFFSET_NONE: auto.offset.reset decides */
-    int64_t next;        /* one past the last fetched offset, -1: nothing was fetched in this epoch */
-    int64_t log_end;     /* as last seen, -1: unknown */
-    int64_t committed;   /* last one that Kafka confirmed in this epoch, -1: none */
+    int64_t base;      /* where to start; WF_KAFKA_OFFSET_NONE: auto.offset.reset decides */
+    int64_t next;      /* one past the last fetched offset, -1: nothing was fetched in this epoch */
+    int64_t log_end;   /* as last seen, -1: unknown */
+    int64_t committed; /* last one that Kafka confirmed in this epoch, -1: none */
     /* The commit that waits (has_commit), and the one in flight (sent). */
     wf_commit commit;
     bool has_commit;
@@ -76,9 +78,9 @@ typedef struct wf_poller_slot {
 } wf_poller_slot;
 
 typedef struct wf_poller_topic {
-    char *name;            /* interned: records point to it */
-    const void *topic_id;  /* the door's pointer for it, NULL: not seen yet */
-    uint32_t *slots;       /* by partition: slot plus 1, 0: none */
+    char *name;           /* interned: records point to it */
+    const void *topic_id; /* the door's pointer for it, NULL: not seen yet */
+    uint32_t *slots;      /* by partition: slot plus 1, 0: none */
     int32_t partition_count;
 } wf_poller_topic;
 
@@ -101,24 +103,24 @@ typedef struct wf_poller_state {
     wf_rebalance assign;
     wf_rebalance revoke;
     uint64_t revoke_deadline_ns;
-    uint64_t ask_ns;         /* when to ask for committed offsets again, 0: no need */
-    bool ask_open;           /* a question is on its way: answers don't say whose they are, so there is one at a time */
-    bool ask_stale;          /* and it was asked for an assignment that is over: others may have committed since */
+    uint64_t ask_ns; /* when to ask for committed offsets again, 0: no need */
+    bool ask_open;   /* a question is on its way: answers don't say whose they are, so there is one at a time */
+    bool ask_stale;  /* and it was asked for an assignment that is over: others may have committed since */
     /* Credit. */
     int64_t credit_records;
-    int64_t credit_bytes;    /* may go below 0 by one record */
+    int64_t credit_bytes; /* may go below 0 by one record */
     /* Reading. */
     wf_chain batch;
-    weft_env *env;           /* during consume() and serve() */
+    weft_env *env;             /* during consume() and serve() */
     const void *last_topic_id; /* the slot of the record before: records come in runs */
     int32_t last_partition;
     uint32_t last_slot;
-    bool reading_more;       /* the last read stopped at its cap */
-    uint64_t looked_ns;      /* the last look at librdkafka's queue */
+    bool reading_more;  /* the last read stopped at its cap */
+    uint64_t looked_ns; /* the last look at librdkafka's queue */
     uint64_t queued_then;
     uint64_t fetched_at_wake;
     uint64_t woken_ns;
-    uint64_t idle_since_ns;  /* without records while there is credit and lag; 0: not idle */
+    uint64_t idle_since_ns; /* without records while there is credit and lag; 0: not idle */
     uint64_t served_ns;
     /* Commits. */
     bool commit_in_flight;
@@ -144,7 +146,8 @@ wf_poller_slot *wf_poller_slot_at(wf_poller_state *self, const char *topic, int3
 /* The same for a record, by the door's topic id first; UINT32_MAX: never assigned. */
 uint32_t wf_poller_slot_of_record(wf_poller_state *self, const wf_kafka_record *record);
 
-/* The log is not the one that we knew (truncated, or made anew): what is known of it is void, and everything begins anew at `offset`. */
+/* The log is not the one that we knew (truncated, or made anew): what is known of it is void, and everything begins
+ * anew at `offset`. */
 void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t offset);
 
 /* Read what credit allows, send it; true: there is more to read at once. */
@@ -158,7 +161,8 @@ void wf_poller_idle_timer(wf_poller_state *self, weft_env *env);
 void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message);
 /* Send what waits, if nothing is in flight; returns when to try again, UINT64_MAX: no need. */
 uint64_t wf_poller_send_commits(wf_poller_state *self, weft_env *env);
-void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text, const wf_kafka_partition *partitions, size_t count);
+void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text,
+                                const wf_kafka_partition *partitions, size_t count);
 /* Forget the commits of a slot whose epoch ends. */
 void wf_poller_drop_commits(wf_poller_slot *slot);
 

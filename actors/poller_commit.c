@@ -111,7 +111,9 @@ static void confirm(wf_poller_state *self, wf_poller_slot *slot, wf_commit_outco
 
 /* The broker's limit is lower than ours: the offset counts more than the map. */
 static void shrink(wf_poller_state *self, wf_poller_slot *slot) {
-    weft_env_log(self->env, WEFT_LOG_ERROR, "broker takes no metadata of %u bytes (lower offset.metadata.max.bytes): committed without the map topic=%s partition=%d",
+    weft_env_log(self->env, WEFT_LOG_ERROR,
+                 "broker takes no metadata of %u bytes (lower offset.metadata.max.bytes): committed without the map "
+                 "topic=%s partition=%d",
                  slot->sent.metadata_bytes, slot->topic, slot->partition);
     self->metrics.metadata_dropped++;
     drop(&slot->sent);
@@ -125,8 +127,10 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
         confirm(self, slot, WF_COMMIT_OK);
         break;
     case WF_KAFKA_TOO_LARGE:
-        if (slot->sent.metadata_bytes) shrink(self, slot);
-        else take_back(slot);
+        if (slot->sent.metadata_bytes)
+            shrink(self, slot);
+        else
+            take_back(slot);
         break;
     case WF_KAFKA_FENCED: /* the membership is over; librdkafka will say so itself with a lost assignment */
         confirm(self, slot, WF_COMMIT_REFUSED);
@@ -140,7 +144,8 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
     }
 }
 
-void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text, const wf_kafka_partition *partitions, size_t count) {
+void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text,
+                                const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
     self->commit_in_flight = false;
     wf_kafka_error worst = error;
@@ -161,6 +166,7 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
         return;
     }
     if (self->commit_failures_in_row == 0 || worst == WF_KAFKA_FENCED)
-        weft_env_log(self->env, WEFT_LOG_WARN, "commit failed, %s: %s", worst == WF_KAFKA_FENCED ? "not tried again" : "tried again with back-off", text ? text : "");
+        weft_env_log(self->env, WEFT_LOG_WARN, "commit failed, %s: %s",
+                     worst == WF_KAFKA_FENCED ? "not tried again" : "tried again with back-off", text ? text : "");
     back_off(self, weft_env_now_ns(self->env));
 }

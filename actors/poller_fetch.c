@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading records: one copy from librdkafka's memory into a block of ours, in batches, as far as credit goes; and keeping librdkafka fetching.
+ * Reading records: one copy from librdkafka's memory into a block of ours, in batches, as far as credit goes; and
+ * keeping librdkafka fetching.
  *
- * librdkafka before 2.2 stops fetching for up to a second when its queue has once been full, and any request to the leaders wakes it. So
- * while records flow we look at its queue every few milliseconds and wake it when it shrinks; and when it is empty although the log is longer.
+ * librdkafka before 2.2 stops fetching for up to a second when its queue has once been full, and any request to the
+ * leaders wakes it. So while records flow we look at its queue every few milliseconds and wake it when it shrinks; and
+ * when it is empty although the log is longer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +18,11 @@ enum {
     BATCH_MAX = 512, /* records per RECORDS message and turn: a few microseconds of work for each actor it passes */
 };
 
-static const uint64_t look_interval_ns = 3000000;  /* between looks at librdkafka's queue */
-static const uint64_t idle_look_ns = 5000000;      /* how long we wait for records that must be there before we wake the fetcher */
-static const uint64_t idle_wake_gap_ns = 20000000; /* and then not more often than this: a wake-up costs a request per leader */
+static const uint64_t look_interval_ns = 3000000; /* between looks at librdkafka's queue */
+static const uint64_t idle_look_ns =
+    5000000; /* how long we wait for records that must be there before we wake the fetcher */
+static const uint64_t idle_wake_gap_ns =
+    20000000; /* and then not more often than this: a wake-up costs a request per leader */
 
 static void flush_batch(wf_poller_state *self, weft_env *env) {
     if (self->batch.count == 0) return;
@@ -82,13 +86,16 @@ static void tell_log_end(wf_poller_state *self, weft_env *env, uint32_t index, i
 }
 
 static void note_jump(wf_poller_state *self, wf_poller_slot *slot, int64_t offset) {
-    /* Holes inside the log are normal. At the start of an epoch, a jump past the committed offset means that records are gone. */
+    /* Holes inside the log are normal. At the start of an epoch, a jump past the committed offset means that records
+     * are gone. */
     if (slot->next >= 0 || slot->base < 0 || offset <= slot->base) return;
-    weft_env_log(self->env, WEFT_LOG_WARN, "committed offset is not in the log any more topic=%s partition=%d committed=%lld first=%lld", slot->topic,
-                 slot->partition, (long long)slot->base, (long long)offset);
+    weft_env_log(self->env, WEFT_LOG_WARN,
+                 "committed offset is not in the log any more topic=%s partition=%d committed=%lld first=%lld",
+                 slot->topic, slot->partition, (long long)slot->base, (long long)offset);
 }
 
-/* No record below this can come, unless the log is another one than before: without our asking, Kafka only goes forward. */
+/* No record below this can come, unless the log is another one than before: without our asking, Kafka only goes
+ * forward. */
 static int64_t known_end(const wf_poller_slot *slot) {
     return slot->next >= 0 ? slot->next : slot->base;
 }
@@ -97,7 +104,8 @@ void wf_poller_on_record(void *context, const wf_kafka_record *from) {
     wf_poller_state *self = context;
     uint32_t index = wf_poller_slot_of_record(self, from);
     wf_poller_slot *slot = index == UINT32_MAX ? NULL : &self->slots[index];
-    if (!slot || slot->phase != WF_SLOT_ACTIVE) return; /* revoked while it was on its way to us: its new owner gets it */
+    if (!slot || slot->phase != WF_SLOT_ACTIVE)
+        return; /* revoked while it was on its way to us: its new owner gets it */
     wf_check_partition(index, slot->epoch);
     if (from->offset < known_end(slot)) {
         wf_poller_reset_log(self, slot, from->offset);
@@ -171,7 +179,8 @@ static void look_at_queue(wf_poller_state *self, uint64_t now_ns) {
     uint64_t queued = self->options.kafka->ops->queued(self->options.kafka);
     bool shrinks = queued <= self->queued_then;
     self->queued_then = queued;
-    if (shrinks && queued < threshold / 10 * 7 && self->metrics.fetched - self->fetched_at_wake > threshold / 4) wake(self, now_ns);
+    if (shrinks && queued < threshold / 10 * 7 && self->metrics.fetched - self->fetched_at_wake > threshold / 4)
+        wake(self, now_ns);
 }
 
 static void end_idle(wf_poller_state *self, weft_env *env) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What becomes of a record that comes back: finished, tried again, parked, fenced; and of one that does not come back in time.
+ * What becomes of a record that comes back: finished, tried again, parked, fenced; and of one that does not come back
+ * in time.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,29 +22,38 @@ void *wf_work_append(wf_work_outbox *outbox, size_t item_bytes) {
 }
 
 void wf_work_unlink(wf_work_slot *slot, wf_record *record) {
-    if (record->slot_prev) record->slot_prev->slot_next = record->slot_next;
-    else slot->head = record->slot_next;
-    if (record->slot_next) record->slot_next->slot_prev = record->slot_prev;
-    else slot->tail = record->slot_prev;
+    if (record->slot_prev)
+        record->slot_prev->slot_next = record->slot_next;
+    else
+        slot->head = record->slot_next;
+    if (record->slot_next)
+        record->slot_next->slot_prev = record->slot_prev;
+    else
+        slot->tail = record->slot_prev;
     record->slot_prev = record->slot_next = NULL;
 }
 
 static void unlink_fenced(wf_work_manager_state *self, wf_record *record) {
-    if (record->slot_prev) record->slot_prev->slot_next = record->slot_next;
-    else self->fenced = record->slot_next;
+    if (record->slot_prev)
+        record->slot_prev->slot_next = record->slot_next;
+    else
+        self->fenced = record->slot_next;
     if (record->slot_next) record->slot_next->slot_prev = record->slot_prev;
     record->slot_prev = record->slot_next = NULL;
 }
 
 static void return_credit(wf_work_manager_state *self, const wf_record *record) {
-    if (self->owed_records) self->owed_records--;
-    else self->credit_records++;
+    if (self->owed_records)
+        self->owed_records--;
+    else
+        self->credit_records++;
     uint64_t paid = self->owed_bytes < record->block_bytes ? self->owed_bytes : record->block_bytes;
     self->owed_bytes -= paid;
     self->credit_bytes += record->block_bytes - paid;
 }
 
-/* A record that was deferred goes back into the queue: it counts there again, or retries would pile up without bound. */
+/* A record that was deferred goes back into the queue: it counts there again, or retries would pile up without bound.
+ */
 static void take_credit_back(wf_work_manager_state *self, wf_record *record) {
     if (!(record->flags & WF_RECORD_DEFERRED)) return;
     record->flags &= (uint8_t)~WF_RECORD_DEFERRED;
@@ -74,8 +84,10 @@ void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *recor
     wf_work_slot *slot = &self->slots[record->slot];
     bool was_head = slot->head == record;
     wf_work_unlink(slot, record);
-    if (success) slot->succeeded++;
-    else slot->failed++;
+    if (success)
+        slot->succeeded++;
+    else
+        slot->failed++;
     wf_completed *completed = wf_work_append(&self->completed, sizeof *completed);
     *completed = (wf_completed){.slot = record->slot, .epoch = record->epoch, .offset = record->offset};
     slot->completed_sent++;
@@ -117,7 +129,8 @@ static void log_given_up(wf_work_manager_state *self, weft_env *env, const wf_re
         self->policy_silent++;
         return;
     }
-    weft_env_log(env, WEFT_LOG_ERROR, "record given up topic=%s partition=%d offset=%lld attempts=%u reason=\"%s\" not_logged=%llu",
+    weft_env_log(env, WEFT_LOG_ERROR,
+                 "record given up topic=%s partition=%d offset=%lld attempts=%u reason=\"%s\" not_logged=%llu",
                  record->topic, record->partition, (long long)record->offset, record->attempt, reason_of(record),
                  (unsigned long long)self->policy_silent);
     self->policy_logged_ns = now_ns;
@@ -126,7 +139,8 @@ static void log_given_up(wf_work_manager_state *self, weft_env *env, const wf_re
 
 typedef enum verdict { VERDICT_RETRY, VERDICT_SKIP, VERDICT_STOP } verdict;
 
-/* An attempt failed: what next? For VERDICT_RETRY and VERDICT_STOP the record goes back to its lane until *ret_retry_ns. */
+/* An attempt failed: what next? For VERDICT_RETRY and VERDICT_STOP the record goes back to its lane until
+ * *ret_retry_ns. */
 static verdict judge_failure(wf_work_manager_state *self, weft_env *env, wf_record *record, uint64_t *ret_retry_ns) {
     if (record->attempt < self->options.max_attempts) {
         self->slots[record->slot].retried++;
@@ -137,8 +151,10 @@ static verdict judge_failure(wf_work_manager_state *self, weft_env *env, wf_reco
     log_given_up(self, env, record);
     if (self->options.failure_policy == WF_FAILURE_SKIP) return VERDICT_SKIP;
     if (!self->failed)
-        weft_env_fail(env, WEFT_EHANDLER, "topic %s partition %d offset %lld failed %u times (max.attempts), and failure.policy is stop: %s",
-                      record->topic, record->partition, (long long)record->offset, record->attempt, reason_of(record));
+        weft_env_fail(
+            env, WEFT_EHANDLER,
+            "topic %s partition %d offset %lld failed %u times (max.attempts), and failure.policy is stop: %s",
+            record->topic, record->partition, (long long)record->offset, record->attempt, reason_of(record));
     self->failed = true;
     /* It is not complete and must not run again: its lane waits for ever, and the offset stays uncommitted. */
     *ret_retry_ns = UINT64_MAX;
@@ -149,11 +165,13 @@ static verdict judge_failure(wf_work_manager_state *self, weft_env *env, wf_reco
 
 /* The same offset, and not of a log that was made anew meanwhile. */
 static bool is_same(const wf_record *record, const wf_record *other) {
-    return record != other && record->slot == other->slot && record->offset == other->offset && record->timestamp_ms == other->timestamp_ms &&
-           record->key_bytes == other->key_bytes && record->value_bytes == other->value_bytes;
+    return record != other && record->slot == other->slot && record->offset == other->offset &&
+           record->timestamp_ms == other->timestamp_ms && record->key_bytes == other->key_bytes &&
+           record->value_bytes == other->value_bytes;
 }
 
-/* A record of an old epoch came back. If it was delivered to us again and waits behind this very flight, a success counts for it. */
+/* A record of an old epoch came back. If it was delivered to us again and waits behind this very flight, a success
+ * counts for it. */
 static void come_back_fenced(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success) {
     unlink_fenced(self, record);
     wf_record *again = success ? wf_lanes_head(record) : NULL;
@@ -170,8 +188,10 @@ static void settle(wf_work_manager_state *self, weft_env *env, wf_record *record
     bool success = record->status == WF_DONE_SUCCESS;
     slot->out--;
     verdict next = VERDICT_SKIP;
-    if (record->status == WF_DONE_UNRUN) next = VERDICT_RETRY;
-    else if (!success) next = judge_failure(self, env, record, retry_ns);
+    if (record->status == WF_DONE_UNRUN)
+        next = VERDICT_RETRY;
+    else if (!success)
+        next = judge_failure(self, env, record, retry_ns);
     if (success || next == VERDICT_SKIP) {
         wf_lanes_finish(&self->lanes, record);
         wf_work_finish(self, env, record, success);
@@ -226,7 +246,8 @@ static void unpark(wf_work_manager_state *self, weft_env *env, const wf_unparked
     give_back(self, &back, &retry_ns);
 }
 
-static void come_back(wf_work_manager_state *self, weft_env *env, wf_record *record, wf_chain *back, uint64_t *retry_ns) {
+static void come_back(wf_work_manager_state *self, weft_env *env, wf_record *record, wf_chain *back,
+                      uint64_t *retry_ns) {
     self->lent_records--;
     self->out_bytes -= record->block_bytes;
     if (record->attempt > 1) self->retries_out--;
@@ -239,8 +260,8 @@ static void come_back(wf_work_manager_state *self, weft_env *env, wf_record *rec
     }
 }
 
-/* Records that were completed before their DONE came. Not before the whole slice is back in its lanes: a failed one goes in front of
- * those that came back unrun behind it. */
+/* Records that were completed before their DONE came. Not before the whole slice is back in its lanes: a failed one
+ * goes in front of those that came back unrun behind it. */
 static void unpark_early(wf_work_manager_state *self, weft_env *env) {
     wf_unparked *items = self->early.items;
     for (uint32_t i = 0; i < self->early.count;) {
@@ -292,8 +313,10 @@ void wf_work_on_unparked(void *state, weft_env *env, const weft_message *message
     wf_work_manager_state *self = state;
     const wf_unparked *unparked = message->body;
     for (size_t i = 0; i < message->body_bytes / sizeof *unparked; i++) {
-        if (unparked[i].record->flags & WF_RECORD_DEFERRED) unpark(self, env, &unparked[i]);
-        else *(wf_unparked *)wf_work_append(&self->early, sizeof *unparked) = unparked[i];
+        if (unparked[i].record->flags & WF_RECORD_DEFERRED)
+            unpark(self, env, &unparked[i]);
+        else
+            *(wf_unparked *)wf_work_append(&self->early, sizeof *unparked) = unparked[i];
     }
 }
 
@@ -304,7 +327,9 @@ static void stuck(wf_work_manager_state *self, weft_env *env, const wf_record *r
                  record->partition, (long long)record->offset, record->attempt);
     if (self->options.stuck_policy == WF_STUCK_ABANDON && self->workers.live > 0) return;
     if (!self->failed)
-        weft_env_fail(env, WEFT_ESTUCK, "%s did not end within handler.deadline.ms and stuck.grace.ms: topic %s partition %d offset %lld (or a record of the same slice)",
+        weft_env_fail(env, WEFT_ESTUCK,
+                      "%s did not end within handler.deadline.ms and stuck.grace.ms: topic %s partition %d offset %lld "
+                      "(or a record of the same slice)",
                       what, record->topic, record->partition, (long long)record->offset);
     self->failed = true;
 }
@@ -317,7 +342,8 @@ static void check_worker(wf_work_manager_state *self, weft_env *env, wf_worker_e
     const wf_record *record = worker->slices[0].head;
     if (!worker->overrun) {
         worker->overrun = true;
-        weft_env_log(env, WEFT_LOG_WARN, "handler past its deadline worker=%u topic=%s partition=%d offset=%lld records=%u", worker->number,
+        weft_env_log(env, WEFT_LOG_WARN,
+                     "handler past its deadline worker=%u topic=%s partition=%d offset=%lld records=%u", worker->number,
                      record->topic, record->partition, (long long)record->offset, worker->slices[0].count);
     }
     if (busy_ns <= self->options.handler_deadline_ns + self->options.stuck_grace_ns) return;

@@ -28,7 +28,8 @@ static uint32_t retries_max(const wf_work_manager_state *self) {
 
 static wf_work_slot *current_slot(wf_work_manager_state *self, uint32_t slot, uint32_t epoch) {
     wf_check_partition(slot, epoch);
-    if (slot >= self->slot_count || self->slots[slot].epoch != epoch || self->slots[slot].phase == WF_WORK_GONE) return NULL;
+    if (slot >= self->slot_count || self->slots[slot].epoch != epoch || self->slots[slot].phase == WF_WORK_GONE)
+        return NULL;
     return &self->slots[slot];
 }
 
@@ -51,7 +52,10 @@ static void flush_offsets(wf_work_manager_state *self, weft_env *env) {
 static void flush_home(wf_work_manager_state *self, weft_env *env) {
     send_all(env, self->options.exporter, WF_MSG_COMPLETIONS, &self->completions, sizeof(weft_event_completion));
     if (self->credit_records == 0 && self->credit_bytes == 0 && self->home.count == 0) return;
-    wf_credit credit = {.head = self->home.head, .blocks = self->home.count, .records = self->credit_records, .bytes = self->credit_bytes};
+    wf_credit credit = {.head = self->home.head,
+                        .blocks = self->home.count,
+                        .records = self->credit_records,
+                        .bytes = self->credit_bytes};
     weft_env_send(env, self->options.poller, WF_MSG_CREDIT, &credit, sizeof credit);
     self->home = (wf_chain){0};
     self->credit_records = 0;
@@ -71,7 +75,8 @@ static void note_fetched(wf_work_manager_state *self, const wf_record *record) {
 }
 
 static bool is_restored(wf_work_slot *slot, int64_t offset) {
-    while (slot->restored_next < slot->restored_count && slot->restored[slot->restored_next].end <= offset) slot->restored_next++;
+    while (slot->restored_next < slot->restored_count && slot->restored[slot->restored_next].end <= offset)
+        slot->restored_next++;
     return slot->restored_next < slot->restored_count && slot->restored[slot->restored_next].first <= offset;
 }
 
@@ -85,8 +90,10 @@ static void accept(wf_work_manager_state *self, wf_work_slot *slot, wf_record *r
     }
     record->slot_next = NULL;
     record->slot_prev = slot->tail;
-    if (slot->tail) slot->tail->slot_next = record;
-    else slot->head = record;
+    if (slot->tail)
+        slot->tail->slot_next = record;
+    else
+        slot->head = record;
     slot->tail = record;
     wf_lanes_add(&self->lanes, record);
 }
@@ -100,8 +107,10 @@ static void on_records(void *state, weft_env *env, const weft_message *message) 
         next = record->next;
         wf_record_prefetch(next);
         wf_work_slot *slot = current_slot(self, record->slot, record->epoch);
-        if (slot && slot->phase == WF_WORK_ACTIVE) accept(self, slot, record);
-        else wf_work_go_home(self, record);
+        if (slot && slot->phase == WF_WORK_ACTIVE)
+            accept(self, slot, record);
+        else
+            wf_work_go_home(self, record);
     }
 }
 
@@ -116,8 +125,8 @@ static void check_restored(wf_work_manager_state *self, weft_env *env, wf_work_s
     if (slot->bounded) return;
     slot->bounded = true;
     if (!slot->restored_count || slot->restored[slot->restored_count - 1].end <= end) return;
-    weft_env_log(env, WEFT_LOG_WARN, "committed map refused topic=%s partition=%d map_end=%lld log_end=%lld", slot->topic, slot->partition,
-                 (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
+    weft_env_log(env, WEFT_LOG_WARN, "committed map refused topic=%s partition=%d map_end=%lld log_end=%lld",
+                 slot->topic, slot->partition, (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
     forget_restored(slot);
     wf_partition refused = {.slot = slot_index(self, slot), .epoch = slot->epoch};
     weft_env_send(env, self->options.tracker, WF_MSG_MAP_REFUSED, &refused, sizeof refused);
@@ -197,7 +206,8 @@ static void end_slot(wf_work_manager_state *self, weft_env *env, wf_work_slot *s
     self->active_count--;
 }
 
-/* Queued records of a partition that goes: they were not started and never will be here. In offset order each is the head of its lane. */
+/* Queued records of a partition that goes: they were not started and never will be here. In offset order each is the
+ * head of its lane. */
 static void purge_queued(wf_work_manager_state *self, wf_work_slot *slot) {
     wf_record *next;
     for (wf_record *record = slot->head; record; record = next) {
@@ -220,7 +230,8 @@ static void on_revoke(void *state, weft_env *env, const weft_message *message) {
     if (revoke->lost || slot->out == 0) end_slot(self, env, slot, revoke->lost);
 }
 
-/* Partitions that drain: done, or out of time. Records that failed while draining wait in lanes and are purged. Returns the next deadline. */
+/* Partitions that drain: done, or out of time. Records that failed while draining wait in lanes and are purged. Returns
+ * the next deadline. */
 static uint64_t check_draining(wf_work_manager_state *self, weft_env *env) {
     uint64_t next_ns = UINT64_MAX;
     for (uint32_t i = 0; i < self->slot_count; i++) {
@@ -229,7 +240,8 @@ static uint64_t check_draining(wf_work_manager_state *self, weft_env *env) {
         purge_queued(self, slot);
         if (slot->out == 0 || slot->drain_deadline_ns <= weft_env_now_ns(env)) {
             if (slot->out)
-                weft_env_log(env, WEFT_LOG_WARN, "drain budget is over topic=%s partition=%d unfinished=%u", slot->topic, slot->partition, slot->out);
+                weft_env_log(env, WEFT_LOG_WARN, "drain budget is over topic=%s partition=%d unfinished=%u",
+                             slot->topic, slot->partition, slot->out);
             end_slot(self, env, slot, false);
         } else if (slot->drain_deadline_ns < next_ns) {
             next_ns = slot->drain_deadline_ns;
@@ -264,7 +276,7 @@ static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *wo
         record->state = WF_RECORD_LENT;
         record->dispatch_ns = now_ns;
         record->pending = 0;
-        record->flags &= (uint8_t)~(WF_RECORD_DEFERRED | WF_RECORD_TIMED_OUT);
+        record->flags &= (uint8_t) ~(WF_RECORD_DEFERRED | WF_RECORD_TIMED_OUT);
         self->slots[record->slot].out++;
         self->out_bytes += record->block_bytes;
         if (record->attempt > 1) self->retries_out++;
@@ -285,7 +297,8 @@ static void dispatch(wf_work_manager_state *self, weft_env *env) {
         wf_worker_entry *worker = wf_workers_pick(&self->workers);
         if (!worker) return;
         uint64_t room = options->in_flight_max_records - self->lent_records;
-        if (self->defers) room = at_most((uint32_t)room, options->pending_max_records - self->parked_records - self->lent_records);
+        if (self->defers)
+            room = at_most((uint32_t)room, options->pending_max_records - self->parked_records - self->lent_records);
         uint32_t size = at_most(wf_workers_slice_size(&self->workers, worker, self->lanes.queued), room);
         wf_take take = {.records_max = size,
                         .lane_max = at_most(wf_workers_lane_size(&self->workers, size), room),
@@ -313,13 +326,15 @@ static void set_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *s
     if (hold == slot->held) return;
     slot->held = hold;
     self->held_count = hold ? self->held_count + 1 : self->held_count - 1;
-    weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d", hold ? "stopped" : "goes on", slot->topic,
-                 slot->partition, (unsigned long long)self->lanes.slots[slot_index(self, slot)].stalled, slot->paused);
+    weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d",
+                 hold ? "stopped" : "goes on", slot->topic, slot->partition,
+                 (unsigned long long)self->lanes.slots[slot_index(self, slot)].stalled, slot->paused);
     send_hold(self, env, slot, hold);
 }
 
-/* A backlog counts when two looks in a row find it over its share: the gate of a map closes for milliseconds when a thread sleeps,
- * and stopping a partition throws away what was fetched ahead for it. Returns whether there is anything to look at again. */
+/* A backlog counts when two looks in a row find it over its share: the gate of a map closes for milliseconds when a
+ * thread sleeps, and stopping a partition throws away what was fetched ahead for it. Returns whether there is anything
+ * to look at again. */
 static bool look_at_holds(wf_work_manager_state *self, weft_env *env) {
     uint64_t max = stalled_max(self);
     bool again = false;
@@ -338,7 +353,9 @@ static bool look_at_holds(wf_work_manager_state *self, weft_env *env) {
 static bool any_over(const wf_work_manager_state *self) {
     uint64_t max = stalled_max(self);
     for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].phase == WF_WORK_ACTIVE && (self->lanes.slots[i].stalled > max || self->slots[i].held != self->slots[i].paused)) return true;
+        if (self->slots[i].phase == WF_WORK_ACTIVE &&
+            (self->lanes.slots[i].stalled > max || self->slots[i].held != self->slots[i].paused))
+            return true;
     return false;
 }
 
@@ -391,7 +408,8 @@ static void on_subscribe(void *state, weft_env *env, const weft_message *message
 
 static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_gauges *gauges) {
     const wf_work_slot *slot = &self->slots[index];
-    *gauges = (wf_gauges){.slot = index, .owner = WF_GAUGES_MANAGER, .blocking_since_ns = slot->head ? slot->head->received_ns : 0};
+    *gauges = (wf_gauges){
+        .slot = index, .owner = WF_GAUGES_MANAGER, .blocking_since_ns = slot->head ? slot->head->received_ns : 0};
     weft_partition_metrics *metrics = &gauges->metrics;
     metrics->topic = slot->topic;
     metrics->partition = slot->partition;
@@ -433,8 +451,10 @@ static bool on_turn(void *state, weft_env *env) {
     arm_hold_timer(self, env);
     uint64_t retry_ns = wf_lanes_next_retry_ns(&self->lanes);
     if (retry_ns < wake_ns) wake_ns = retry_ns;
-    if (wake_ns == UINT64_MAX) weft_env_disarm(env, TIMER_WAKE);
-    else weft_env_arm(env, TIMER_WAKE, wake_ns);
+    if (wake_ns == UINT64_MAX)
+        weft_env_disarm(env, TIMER_WAKE);
+    else
+        weft_env_arm(env, TIMER_WAKE, wake_ns);
     if (!self->deadline_timer && self->options.handler_deadline_ns && self->lent_records + self->parked_records) {
         weft_env_arm(env, TIMER_DEADLINE, weft_env_now_ns(env) + self->options.handler_deadline_ns);
         self->deadline_timer = true;
@@ -464,7 +484,8 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     bool one_by_one = self->options.handler_deadline_ns && self->options.stuck_policy == WF_STUCK_ABANDON;
     wf_workers_init(&self->workers, one_by_one ? 1 : self->options.slice_max_records);
     self->workers.single = one_by_one;
-    return wf_lanes_init(&self->lanes, self->options.ordering, self->options.null_key_serial, self->options.virtual_partitions);
+    return wf_lanes_init(&self->lanes, self->options.ordering, self->options.null_key_serial,
+                         self->options.virtual_partitions);
 }
 
 static wf_abandoned describe(const weft_env *env, const wf_record *record) {

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The work manager: takes records from the poller, gives slices to workers, and decides what becomes of each record that comes back.
- * work_manager.c has the messages and the dispatch, work_done.c what becomes of records. This header is shared by the two; others
- * use the class and its options only.
+ * The work manager: takes records from the poller, gives slices to workers, and decides what becomes of each record
+ * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records. This header
+ * is shared by the two; others use the class and its options only.
  *
- * Accepts RECORDS, LOG_END, REVOKE (poller), ASSIGNED, PROGRESS (offset tracker), WORKER_UP, DONE, UNPARKED (engine), PAUSE (program),
- * GAUGES_ASK, SUBSCRIBE (exporter). Emits WORK, CREDIT, READY, HOLD, FETCHED, COMPLETED, HOLE, MAP_REFUSED, DRAINED, COMPLETIONS, GAUGES,
- * ABANDONED.
+ * Accepts RECORDS, LOG_END, REVOKE (poller), ASSIGNED, PROGRESS (offset tracker), WORKER_UP, DONE, UNPARKED (engine),
+ * PAUSE (program), GAUGES_ASK, SUBSCRIBE (exporter). Emits WORK, CREDIT, READY, HOLD, FETCHED, COMPLETED, HOLE,
+ * MAP_REFUSED, DRAINED, COMPLETIONS, GAUGES, ABANDONED.
  *
  * Invariants:
  * 1. Every record that came is in exactly one place: in a lane, lent, parked (deferred), or on its way home in `home`.
- * 2. `head` .. `tail` of a slot are its unfinished records of the current epoch in offset order; the head blocks the frontier.
+ * 2. `head` .. `tail` of a slot are its unfinished records of the current epoch in offset order; the head blocks the
+ * frontier.
  * 3. What is of an older epoch never reaches the offset tracker; its DONE only frees lane, memory and credit.
  * 4. Per slot and epoch a FETCHED run leaves before a COMPLETED offset of it.
- * 5. Credit goes home once per record: when it is finished, or earlier, when it was deferred; if it then fails and is queued again, the
- *    credit is taken back.
+ * 5. Credit goes home once per record: when it is finished, or earlier, when it was deferred; if it then fails and is
+ * queued again, the credit is taken back.
  */
 #ifndef WF_WORK_MANAGER_H
 #define WF_WORK_MANAGER_H
@@ -35,10 +36,10 @@ typedef struct wf_work_manager_options {
     weft_actor_id exporter;
     struct wf_pending *pending; /* to end tokens; NULL: no deferring */
     wf_ordering ordering;
-    int failure_policy;         /* WF_FAILURE_STOP, ... of config.h */
-    int stuck_policy;           /* WF_STUCK_STOP, ... */
+    int failure_policy; /* WF_FAILURE_STOP, ... of config.h */
+    int stuck_policy;   /* WF_STUCK_STOP, ... */
     bool null_key_serial;
-    bool batch;                 /* the handler takes batches: one record per lane and slice */
+    bool batch; /* the handler takes batches: one record per lane and slice */
     uint32_t virtual_partitions;
     uint32_t queue_max_records;
     uint32_t partition_max_records; /* 0: a fair share */
@@ -51,9 +52,9 @@ typedef struct wf_work_manager_options {
     uint64_t retry_backoff_max_ns;
     uint64_t handler_deadline_ns; /* 0: none */
     uint64_t stuck_grace_ns;
-    uint64_t map_span;          /* the map of a partition fits as long as it spans no more offsets than this, */
-    uint64_t map_runs;          /* or has no more completed runs than this; */
-    uint64_t map_bytes;         /* beyond both the codec's bound decides: offset.metadata.max.bytes */
+    uint64_t map_span;  /* the map of a partition fits as long as it spans no more offsets than this, */
+    uint64_t map_runs;  /* or has no more completed runs than this; */
+    uint64_t map_bytes; /* beyond both the codec's bound decides: offset.metadata.max.bytes */
 } wf_work_manager_options;
 
 extern const weft_actor_class wf_work_manager;
@@ -67,24 +68,24 @@ typedef struct wf_work_slot {
     int32_t partition;
     uint32_t epoch;
     wf_work_phase phase;
-    wf_record *head;          /* invariant 2 */
+    wf_record *head; /* invariant 2 */
     wf_record *tail;
-    uint32_t out;             /* lent or parked, of this epoch */
+    uint32_t out; /* lent or parked, of this epoch */
     uint32_t parked;
-    bool paused;              /* by the program */
-    bool held;                /* the poller was told to stop fetching it */
-    bool over;                /* its stalled records were over its share at the last look */
-    bool bounded;             /* the log's end was seen: the restored map was checked */
-    wf_offset_run *restored;  /* complete by the committed map, ascending; malloc'ed */
+    bool paused;             /* by the program */
+    bool held;               /* the poller was told to stop fetching it */
+    bool over;               /* its stalled records were over its share at the last look */
+    bool bounded;            /* the log's end was seen: the restored map was checked */
+    wf_offset_run *restored; /* complete by the committed map, ascending; malloc'ed */
     uint32_t restored_count;
-    uint32_t restored_next;   /* runs before this one lie below what was fetched */
-    wf_progress progress;     /* the tracker's latest */
-    uint64_t completed_sent;  /* COMPLETED entries of this epoch */
+    uint32_t restored_next;  /* runs before this one lie below what was fetched */
+    wf_progress progress;    /* the tracker's latest */
+    uint64_t completed_sent; /* COMPLETED entries of this epoch */
     uint64_t drain_deadline_ns;
     uint64_t succeeded;
     uint64_t failed;
     uint64_t retried;
-    uint64_t skipped;         /* restored: not run */
+    uint64_t skipped; /* restored: not run */
 } wf_work_slot;
 
 /* A growing array of message bodies, sent once per turn. */
@@ -100,25 +101,25 @@ typedef struct wf_work_manager_state {
     wf_workers workers;
     wf_work_slot *slots;
     uint32_t slot_count;
-    uint32_t active_count;     /* slots that are not GONE */
+    uint32_t active_count; /* slots that are not GONE */
     uint32_t held_count;
     uint32_t lent_records;
     uint32_t parked_records;
-    uint64_t out_bytes;        /* of lent and parked ones */
-    uint32_t retries_out;      /* lent records that run again */
-    wf_record *fenced;         /* out, of an epoch that is over; linked by slot_next/slot_prev */
-    wf_work_outbox fetched;    /* wf_fetched */
-    wf_work_outbox completed;  /* wf_completed */
+    uint64_t out_bytes;         /* of lent and parked ones */
+    uint32_t retries_out;       /* lent records that run again */
+    wf_record *fenced;          /* out, of an epoch that is over; linked by slot_next/slot_prev */
+    wf_work_outbox fetched;     /* wf_fetched */
+    wf_work_outbox completed;   /* wf_completed */
     wf_work_outbox completions; /* weft_event_completion */
-    wf_work_outbox early;      /* wf_unparked that came before their DONE */
-    wf_chain home;             /* finished blocks */
+    wf_work_outbox early;       /* wf_unparked that came before their DONE */
+    wf_chain home;              /* finished blocks */
     uint64_t credit_bytes;
     uint32_t credit_records;
-    bool defers;               /* the handler has deferred a record: pending.max.records bounds what is lent, too */
-    uint64_t owed_bytes;       /* credit that went home for records which were deferred, failed, and are queued again: */
-    uint32_t owed_records;     /* paid with the next that is due */
+    bool defers;           /* the handler has deferred a record: pending.max.records bounds what is lent, too */
+    uint64_t owed_bytes;   /* credit that went home for records which were deferred, failed, and are queued again: */
+    uint32_t owed_records; /* paid with the next that is due */
     bool want_completions;
-    bool hold_timer;           /* armed */
+    bool hold_timer; /* armed */
     bool deadline_timer;
     bool failed;               /* the consumer is going down: nothing new starts */
     uint64_t policy_logged_ns; /* the last line about a record that was given up */

@@ -6,8 +6,8 @@
 
 #include "check.h"
 
-/* How long a slice should take (units: ns). Short while somebody is idle, so that work spreads; longer when all are busy, so that the
- * price of a wake-up (13-50 us) is shared. Derived in the spike's section on slices; see bench/. */
+/* How long a slice should take (units: ns). Short while somebody is idle, so that work spreads; longer when all are
+ * busy, so that the price of a wake-up (13-50 us) is shared. Derived in the spike's section on slices; see bench/. */
 static const double slice_idle_ns = 200e3;
 static const double slice_busy_ns = 2e6;
 static const double lane_slice_ns = 4e6;
@@ -37,8 +37,10 @@ static void link_in(wf_workers *workers, wf_worker_entry *entry) {
 }
 
 static void link_out(wf_workers *workers, wf_worker_entry *entry) {
-    if (entry->prev) entry->prev->next = entry->next;
-    else workers->by_load[entry->load] = entry->next;
+    if (entry->prev)
+        entry->prev->next = entry->next;
+    else
+        workers->by_load[entry->load] = entry->next;
     if (entry->next) entry->next->prev = entry->prev;
     workers->load_count[entry->load]--;
 }
@@ -63,8 +65,10 @@ weft_status wf_workers_add(wf_workers *workers, uint32_t actor, uint32_t number)
 }
 
 wf_worker_entry *wf_workers_pick(const wf_workers *workers) {
-    /* A full slice that takes less than it takes to wake a sleeping thread and be woken by it: rather let one thread stay awake. */
-    if (!workers->single && workers->by_load[1] && workers->handler_ns * workers->slice_max < wake_ns) return workers->by_load[1];
+    /* A full slice that takes less than it takes to wake a sleeping thread and be woken by it: rather let one thread
+     * stay awake. */
+    if (!workers->single && workers->by_load[1] && workers->handler_ns * workers->slice_max < wake_ns)
+        return workers->by_load[1];
     if (workers->by_load[0]) return workers->by_load[0];
     return !workers->single && workers->handler_ns < second_slice_handler_ns ? workers->by_load[1] : NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The work manager's table of workers: who takes the next slice, how large it is, and how long handlers take. All measured in the
- * parent, from the dispatch of a slice to the arrival of its DONE. Pure data; the time is an argument.
+ * The work manager's table of workers: who takes the next slice, how large it is, and how long handlers take. All
+ * measured in the parent, from the dispatch of a slice to the arrival of its DONE. Pure data; the time is an argument.
  *
  * Invariants:
  * 1. A worker holds at most WF_SLICES_MAX slices; it works them off in the order in which they were sent.
@@ -17,7 +17,8 @@
 #include "record.h"
 #include "weft/status.h"
 
-/* Two: the next slice is there when a worker ends the one before (1 ms handlers: 50 % of the ceiling with one, 81 % with two). */
+/* Two: the next slice is there when a worker ends the one before (1 ms handlers: 50 % of the ceiling with one, 81 %
+ * with two). */
 enum { WF_SLICES_MAX = 2 };
 
 typedef struct wf_worker_slice {
@@ -29,26 +30,26 @@ typedef struct wf_worker_slice {
 typedef struct wf_worker_entry {
     struct wf_worker_entry *prev;
     struct wf_worker_entry *next;
-    uint32_t index;    /* in the table */
+    uint32_t index; /* in the table */
     uint32_t actor;
-    uint32_t number;   /* the actor's own */
-    uint32_t load;     /* slices held */
+    uint32_t number;                       /* the actor's own */
+    uint32_t load;                         /* slices held */
     wf_worker_slice slices[WF_SLICES_MAX]; /* oldest first */
-    uint64_t done_ns;  /* when its last DONE came */
-    bool overrun;      /* the oldest slice is past the handler's deadline, and that was logged */
-    bool lost;         /* given up: its handler never ended */
+    uint64_t done_ns;                      /* when its last DONE came */
+    bool overrun;                          /* the oldest slice is past the handler's deadline, and that was logged */
+    bool lost;                             /* given up: its handler never ended */
 } wf_worker_entry;
 
 typedef struct wf_workers {
     wf_worker_entry **entries; /* by index */
     uint32_t count;
     uint32_t room;
-    uint32_t live;             /* not lost */
+    uint32_t live;                               /* not lost */
     wf_worker_entry *by_load[WF_SLICES_MAX + 1]; /* last used first: warm caches, and idle threads stay asleep */
     uint32_t load_count[WF_SLICES_MAX + 1];
     uint32_t slice_max;
-    bool single;               /* one slice per worker: set by who may have to give a worker up with what it holds */
-    double handler_ns;         /* moving average per record */
+    bool single;       /* one slice per worker: set by who may have to give a worker up with what it holds */
+    double handler_ns; /* moving average per record */
 } wf_workers;
 
 void wf_workers_init(wf_workers *workers, uint32_t slice_max);

@@ -15,8 +15,8 @@ static weft_result handle(const weft_record *record, void *context) {
     (void)context;
     size_t bytes;
     const char *value = weft_record_value(record, &bytes);
-    printf("%s/%d %lld: %.*s\n", weft_record_topic(record), weft_record_partition(record), (long long)weft_record_offset(record), (int)bytes,
-           value ? value : "");
+    printf("%s/%d %lld: %.*s\n", weft_record_topic(record), weft_record_partition(record),
+           (long long)weft_record_offset(record), (int)bytes, value ? value : "");
     return WEFT_SUCCESS;
 }
 
@@ -43,7 +43,8 @@ int main(int argc, char **argv) {
     if (weft_consumer_start(consumer) != WEFT_OK) return complain(weft_consumer_error(consumer));
     weft_status reason = weft_consumer_wait(consumer, -1); /* until a signal, or a failure */
     weft_status stopped = weft_consumer_stop(consumer, 30000);
-    if (reason != WEFT_OK || stopped != WEFT_OK) complain(reason ? weft_consumer_error(consumer) : weft_status_text(stopped));
+    if (reason != WEFT_OK || stopped != WEFT_OK)
+        complain(reason ? weft_consumer_error(consumer) : weft_status_text(stopped));
     weft_consumer_free(&consumer);
     weft_config_free(&config);
     return reason || stopped ? EXIT_FAILURE : EXIT_SUCCESS;

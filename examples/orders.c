@@ -3,11 +3,12 @@
  * The main job: processes a topic in parallel, in order per key, and proves it.
  *
  *     orders [--records N] [--keys N]                     on a broker inside this process, filled with N records first
- *     orders --bootstrap-servers HOST:PORT --topic NAME   on a real topic: counts its records (--print: prints them) until a signal,
- *                                                         or with --until-end until nothing is left
+ *     orders --bootstrap-servers HOST:PORT --topic NAME   on a real topic: counts its records (--print: prints them)
+ * until a signal, or with --until-end until nothing is left
  *     ... [--group NAME] [--threads N] [--set option=value]...
  *
- * On its own topic it checks that every record is handled once and in order per key, and that all is committed: exit status 0 only then.
+ * On its own topic it checks that every record is handled once and in order per key, and that all is committed: exit
+ * status 0 only then.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -36,7 +37,8 @@ typedef struct task {
     bool print_help;
 } task;
 
-/* Per key the next number that its values should have. One atomic each: handlers of different keys run in different threads. */
+/* Per key the next number that its values should have. One atomic each: handlers of different keys run in different
+ * threads. */
 typedef struct ledger {
     _Atomic uint64_t *next;
     uint64_t keys;
@@ -74,9 +76,12 @@ static void check_order(ledger *book, const char *key, size_t key_bytes, const c
     memcpy(text, value, value_bytes < sizeof text ? value_bytes : sizeof text - 1);
     number = strtoull(text, NULL, 10);
     uint64_t expected = atomic_load(&book->next[customer]);
-    if (number < expected) atomic_fetch_add(&book->duplicates, 1);
-    else if (number > expected) atomic_fetch_add(&book->order_violations, 1);
-    else if (!atomic_compare_exchange_strong(&book->next[customer], &expected, number + 1)) atomic_fetch_add(&book->order_violations, 1);
+    if (number < expected)
+        atomic_fetch_add(&book->duplicates, 1);
+    else if (number > expected)
+        atomic_fetch_add(&book->order_violations, 1);
+    else if (!atomic_compare_exchange_strong(&book->next[customer], &expected, number + 1))
+        atomic_fetch_add(&book->order_violations, 1);
 }
 
 static weft_result handle(const weft_record *record, void *context) {
@@ -85,8 +90,8 @@ static weft_result handle(const weft_record *record, void *context) {
     const char *key = weft_record_key(record, &key_bytes);
     const char *value = weft_record_value(record, &value_bytes);
     if (book->print)
-        printf("%s/%d %" PRId64 " %.*s = %.*s\n", weft_record_topic(record), weft_record_partition(record), weft_record_offset(record),
-               (int)key_bytes, key ? key : "", (int)value_bytes, value ? value : "");
+        printf("%s/%d %" PRId64 " %.*s = %.*s\n", weft_record_topic(record), weft_record_partition(record),
+               weft_record_offset(record), (int)key_bytes, key ? key : "", (int)value_bytes, value ? value : "");
     if (book->verify && key && value) check_order(book, key, key_bytes, value, value_bytes);
     atomic_fetch_add(&book->handled, 1);
     return WEFT_SUCCESS;
@@ -156,7 +161,8 @@ static bool nothing_left(void) {
     if (weft_consumer_metrics(consumer, &metrics) != WEFT_OK) return false;
     bool nothing = metrics->partition_count > 0;
     for (size_t i = 0; i < metrics->partition_count; i++)
-        nothing = nothing && metrics->partitions[i].log_end >= 0 && metrics->partitions[i].frontier >= metrics->partitions[i].log_end;
+        nothing = nothing && metrics->partitions[i].log_end >= 0 &&
+                  metrics->partitions[i].frontier >= metrics->partitions[i].log_end;
     free(metrics);
     return nothing;
 }
@@ -164,8 +170,11 @@ static bool nothing_left(void) {
 static void show_progress(const ledger *book, const task *job, double seconds, bool terminal) {
     uint64_t handled = atomic_load(&book->handled);
     if (!terminal) return;
-    if (job->bootstrap) printf("\r%" PRIu64 " records, %.0f/s   ", handled, (double)handled / seconds);
-    else printf("\r%" PRIu64 " of %" PRIu64 " records (%.0f %%), %.0f/s   ", handled, job->records, 100.0 * (double)handled / (double)job->records, (double)handled / seconds);
+    if (job->bootstrap)
+        printf("\r%" PRIu64 " records, %.0f/s   ", handled, (double)handled / seconds);
+    else
+        printf("\r%" PRIu64 " of %" PRIu64 " records (%.0f %%), %.0f/s   ", handled, job->records,
+               100.0 * (double)handled / (double)job->records, (double)handled / seconds);
     fflush(stdout);
 }
 
@@ -202,8 +211,9 @@ static void print_table(const ledger *book, const latencies *times, double secon
     uint64_t handled = atomic_load(&book->handled);
     print_row("records", "%" PRIu64, handled);
     print_row("rate", "%.0f records/s (%.3f s)", seconds > 0 ? (double)handled / seconds : 0, seconds);
-    print_row("latency, ms", "p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f", percentile_ms(times, 0.5), percentile_ms(times, 0.9),
-              percentile_ms(times, 0.99), percentile_ms(times, 0.999), (double)times->max_ns / 1e6);
+    print_row("latency, ms", "p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f", percentile_ms(times, 0.5),
+              percentile_ms(times, 0.9), percentile_ms(times, 0.99), percentile_ms(times, 0.999),
+              (double)times->max_ns / 1e6);
     if (!book->verify) return;
     print_row("duplicates", "%" PRIu64, atomic_load(&book->duplicates));
     print_row("order violations", "%" PRIu64, atomic_load(&book->order_violations));
@@ -216,8 +226,10 @@ static uint64_t print_commits(const task *job, const char *address) {
         int64_t offset = committed_offset(address, job->group, job->topic, i);
         char name[32];
         snprintf(name, sizeof name, "committed, partition %d", i);
-        if (offset < 0) print_row(name, "nothing");
-        else print_row(name, "%" PRId64, offset);
+        if (offset < 0)
+            print_row(name, "nothing");
+        else
+            print_row(name, "%" PRId64, offset);
         committed += offset > 0 ? (uint64_t)offset : 0;
     }
     return committed;
@@ -227,10 +239,11 @@ static bool verdict(const ledger *book, const task *job, uint64_t committed) {
     bool once = atomic_load(&book->handled) == job->records && atomic_load(&book->duplicates) == 0;
     bool ordered = atomic_load(&book->order_violations) == 0;
     bool all_committed = committed == job->records;
-    printf("\n%s\n", once && ordered && all_committed ? "every record was handled once, in key order, and all is committed"
-                     : !once                         ? "FAILED: not every record was handled exactly once"
-                     : !ordered                      ? "FAILED: records of a key were handled out of order"
-                                                     : "FAILED: not everything is committed");
+    printf("\n%s\n", once && ordered && all_committed
+                         ? "every record was handled once, in key order, and all is committed"
+                     : !once    ? "FAILED: not every record was handled exactly once"
+                     : !ordered ? "FAILED: records of a key were handled out of order"
+                                : "FAILED: not everything is committed");
     return once && ordered && all_committed;
 }
 
@@ -238,8 +251,10 @@ static bool verdict(const ledger *book, const task *job, uint64_t committed) {
 
 static int usage(const char *problem) {
     if (problem) fprintf(stderr, "orders: %s\n", problem);
-    fprintf(problem ? stderr : stdout, "usage: orders [--records N] [--keys N] [--bootstrap-servers HOST:PORT --topic NAME [--print] [--until-end]]\n"
-                                       "              [--group NAME] [--threads N] [--set option=value]...   (options: docs/configuration.md)\n");
+    fprintf(
+        problem ? stderr : stdout,
+        "usage: orders [--records N] [--keys N] [--bootstrap-servers HOST:PORT --topic NAME [--print] [--until-end]]\n"
+        "              [--group NAME] [--threads N] [--set option=value]...   (options: docs/configuration.md)\n");
     return problem ? 2 : 0;
 }
 
@@ -250,25 +265,40 @@ static bool parse_count(const char *text, uint64_t *ret_count) {
 }
 
 static const char *parse(int argc, char **argv, task *job, weft_config *config) {
-    static const struct option options[] = {
-        {"records", required_argument, NULL, 'n'}, {"keys", required_argument, NULL, 'k'},    {"bootstrap-servers", required_argument, NULL, 'b'},
-        {"topic", required_argument, NULL, 't'},   {"group", required_argument, NULL, 'g'},   {"threads", required_argument, NULL, 'w'},
-        {"set", required_argument, NULL, 's'},     {"print", no_argument, NULL, 'p'},         {"until-end", no_argument, NULL, 'e'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"records", required_argument, NULL, 'n'},
+                                            {"keys", required_argument, NULL, 'k'},
+                                            {"bootstrap-servers", required_argument, NULL, 'b'},
+                                            {"topic", required_argument, NULL, 't'},
+                                            {"group", required_argument, NULL, 'g'},
+                                            {"threads", required_argument, NULL, 'w'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"print", no_argument, NULL, 'p'},
+                                            {"until-end", no_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         char *equals = option == 's' ? strchr(optarg, '=') : NULL;
-        if (option == 'n' && !parse_count(optarg, &job->records)) return "--records: a whole number from 1 to 100000000";
+        if (option == 'n' && !parse_count(optarg, &job->records))
+            return "--records: a whole number from 1 to 100000000";
         if (option == 'k' && !parse_count(optarg, &job->keys)) return "--keys: a whole number from 1 to 100000000";
         if (option == 's' && !equals) return "--set: option=value";
-        if (option == 'b') job->bootstrap = optarg;
-        else if (option == 't') job->topic = optarg;
-        else if (option == 'g') job->group = optarg;
-        else if (option == 'w') weft_config_set(config, "threads", optarg);
-        else if (option == 'p') job->print = true;
-        else if (option == 'e') job->until_end = true;
-        else if (option == 'h') job->print_help = true;
-        else if (option == '?') return "unknown option, or one without its value";
+        if (option == 'b')
+            job->bootstrap = optarg;
+        else if (option == 't')
+            job->topic = optarg;
+        else if (option == 'g')
+            job->group = optarg;
+        else if (option == 'w')
+            weft_config_set(config, "threads", optarg);
+        else if (option == 'p')
+            job->print = true;
+        else if (option == 'e')
+            job->until_end = true;
+        else if (option == 'h')
+            job->print_help = true;
+        else if (option == '?')
+            return "unknown option, or one without its value";
         if (equals) {
             *equals = '\0';
             weft_config_set(config, optarg, equals + 1);
@@ -283,9 +313,11 @@ static void configure(const task *job, weft_config *config, const char *address)
     weft_config_set(config, "bootstrap.servers", address);
     weft_config_set(config, "topics", job->topic);
     weft_config_set(config, "group.id", job->group);
-    if (!weft_config_get(config, "log.level") || !getenv("WEFT_LOG_LEVEL")) weft_config_set(config, "log.level", "warn");
+    if (!weft_config_get(config, "log.level") || !getenv("WEFT_LOG_LEVEL"))
+        weft_config_set(config, "log.level", "warn");
     if (job->bootstrap) return;
-    /* The embedded broker answers an empty fetch only when its time is over, and makes members wait for the session time-out. */
+    /* The embedded broker answers an empty fetch only when its time is over, and makes members wait for the session
+     * time-out. */
     weft_config_set(config, "kafka.fetch.wait.max.ms", "10");
     weft_config_set(config, "kafka.session.timeout.ms", "3600");
     weft_config_set(config, "kafka.heartbeat.interval.ms", "200");
@@ -313,7 +345,9 @@ static int process(const task *job, weft_config *config, const char *address) {
     double seconds = reason == WEFT_OK ? run(&book, job, &reason) : 0;
     weft_status stopped = weft_consumer_stop(consumer, 30000);
     bool failed = (reason != WEFT_OK && reason != WEFT_ETIMEOUT) || stopped != WEFT_OK;
-    if (failed) fprintf(stderr, "orders: %s\n", *weft_consumer_error(consumer) ? weft_consumer_error(consumer) : weft_status_text(stopped));
+    if (failed)
+        fprintf(stderr, "orders: %s\n",
+                *weft_consumer_error(consumer) ? weft_consumer_error(consumer) : weft_status_text(stopped));
     weft_consumer_free(&consumer);
     if (!job->print) print_table(&book, &times, seconds);
     if (!job->bootstrap) failed = !verdict(&book, job, print_commits(job, address)) || failed;

@@ -29,8 +29,10 @@ static void on_completions(void *state, weft_env *env, const weft_message *messa
     const weft_event_completion *completion = message->body;
     size_t count = message->body_bytes / sizeof *completion;
     for (size_t i = 0; i < count; i++) {
-        if (completion[i].success) self->succeeded++;
-        else self->failed++;
+        if (completion[i].success)
+            self->succeeded++;
+        else
+            self->failed++;
         if (completion[i].latency_ns > self->slowest_ns) self->slowest_ns = completion[i].latency_ns;
     }
     give_credit(env, message->from, count);
@@ -39,9 +41,10 @@ static void on_completions(void *state, weft_env *env, const weft_message *messa
 static void on_snapshot(void *state, weft_env *env, const weft_message *message) {
     watcher *self = state;
     const weft_event_snapshot *snapshot = message->body;
-    printf("finished=%llu given_up=%llu slowest_ms=%.3f queued=%llu in_flight=%llu missed=%llu\n", (unsigned long long)self->succeeded,
-           (unsigned long long)self->failed, (double)self->slowest_ns / 1e6, (unsigned long long)snapshot->system.total_queued,
-           (unsigned long long)snapshot->system.total_in_flight, (unsigned long long)snapshot->dropped);
+    printf("finished=%llu given_up=%llu slowest_ms=%.3f queued=%llu in_flight=%llu missed=%llu\n",
+           (unsigned long long)self->succeeded, (unsigned long long)self->failed, (double)self->slowest_ns / 1e6,
+           (unsigned long long)snapshot->system.total_queued, (unsigned long long)snapshot->system.total_in_flight,
+           (unsigned long long)snapshot->dropped);
     fflush(stdout);
     self->slowest_ns = 0;
     give_credit(env, message->from, 1);
@@ -87,7 +90,8 @@ int main(int argc, char **argv) {
     if (weft_consumer_start(consumer) != WEFT_OK) return complain(weft_consumer_error(consumer));
     weft_status reason = weft_consumer_wait(consumer, argc == 4 ? 1000 * strtoll(argv[3], NULL, 10) : -1);
     if (reason != WEFT_OK && reason != WEFT_ETIMEOUT) complain(weft_consumer_error(consumer));
-    weft_status stopped = weft_consumer_stop(consumer, 30000); /* our actor is stopped after weft's, so it sees the last completions */
+    weft_status stopped =
+        weft_consumer_stop(consumer, 30000); /* our actor is stopped after weft's, so it sees the last completions */
     weft_consumer_free(&consumer);
     weft_config_free(&config);
     return stopped == WEFT_OK ? EXIT_SUCCESS : EXIT_FAILURE;

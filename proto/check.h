@@ -3,8 +3,8 @@
  * Invariants that stay on in release builds.
  *
  * WF_CHECK is for what cannot be false unless weft itself is wrong: it prints the actor, the message, the slot and the
- * epoch that the thread was working on, and aborts. What comes from outside the process (configuration, metadata, frames,
- * handler results) is never checked this way: it is validated and answered with an error.
+ * epoch that the thread was working on, and aborts. What comes from outside the process (configuration, metadata,
+ * frames, handler results) is never checked this way: it is validated and answered with an error.
  */
 #ifndef WF_CHECK_H
 #define WF_CHECK_H

@@ -20,13 +20,15 @@ const size_t wf_message_count = sizeof wf_messages / sizeof wf_messages[0];
 #include "messages.def"
 #undef MSG
 
-/* libzmq keeps messages of up to 33 bytes in place and allocates for longer ones: the hot path stays below, with its 8-byte head. */
-static_assert(sizeof(wf_chain) <= 24 && sizeof(wf_slice) <= 24 && sizeof(wf_credit) <= 24, "hot messages travel without malloc");
+/* libzmq keeps messages of up to 33 bytes in place and allocates for longer ones: the hot path stays below, with its
+ * 8-byte head. */
+static_assert(sizeof(wf_chain) <= 24 && sizeof(wf_slice) <= 24 && sizeof(wf_credit) <= 24,
+              "hot messages travel without malloc");
 
 static_assert(sizeof(wf_record) == 128 && offsetof(wf_record, key_hash) == 64, "a record's head is two cache lines");
 
-static_assert(WF_MSG_EVENT_COMPLETIONS == (int)WEFT_EVENT_COMPLETIONS && WF_MSG_EVENT_SNAPSHOT == (int)WEFT_EVENT_SNAPSHOT &&
-                  WF_MSG_EVENT_CREDIT == (int)WEFT_EVENT_CREDIT,
+static_assert(WF_MSG_EVENT_COMPLETIONS == (int)WEFT_EVENT_COMPLETIONS &&
+                  WF_MSG_EVENT_SNAPSHOT == (int)WEFT_EVENT_SNAPSHOT && WF_MSG_EVENT_CREDIT == (int)WEFT_EVENT_CREDIT,
               "public names of the events");
 
 const wf_message_info *wf_message_find(uint32_t type) {

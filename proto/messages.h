@@ -2,8 +2,8 @@
  *
  * Bodies of the messages between weft's actors, and lookups made from messages.def.
  *
- * Rules: bodies are plain data, aligned to 8; what refers to a partition carries (slot, epoch), and a receiver drops what is of
- * an older epoch before it does anything else. Order is only kept per sender and receiver.
+ * Rules: bodies are plain data, aligned to 8; what refers to a partition carries (slot, epoch), and a receiver drops
+ * what is of an older epoch before it does anything else. Order is only kept per sender and receiver.
  */
 #ifndef WF_MESSAGES_H
 #define WF_MESSAGES_H
@@ -102,8 +102,8 @@ typedef struct wf_restore {
     uint32_t slot;
     uint32_t epoch;
     uint32_t metadata_bytes;
-    int64_t base;      /* committed offset, or -1: none, the first fetched record decides */
-    char *metadata;    /* malloc'ed, NULL: none */
+    int64_t base;   /* committed offset, or -1: none, the first fetched record decides */
+    char *metadata; /* malloc'ed, NULL: none */
 } wf_restore;
 
 typedef struct wf_assigned {
@@ -125,8 +125,8 @@ typedef struct wf_partition {
 typedef struct wf_log_end {
     uint32_t slot;
     uint32_t epoch;
-    int64_t end;   /* one past the last offset of the log */
-    bool reached;  /* everything below it was delivered: holes up to it are complete */
+    int64_t end;  /* one past the last offset of the log */
+    bool reached; /* everything below it was delivered: holes up to it are complete */
 } wf_log_end;
 
 typedef struct wf_revoke {
@@ -160,11 +160,17 @@ typedef struct wf_ask {
 } wf_ask;
 
 /* Numbers of a partition; each owner fills what it knows, the rest keeps its value in the exporter. */
-typedef enum wf_gauges_owner { WF_GAUGES_POLLER = 0, WF_GAUGES_MANAGER, WF_GAUGES_TRACKER, WF_GAUGES_ENCODER, WF_GAUGES_OWNERS } wf_gauges_owner;
+typedef enum wf_gauges_owner {
+    WF_GAUGES_POLLER = 0,
+    WF_GAUGES_MANAGER,
+    WF_GAUGES_TRACKER,
+    WF_GAUGES_ENCODER,
+    WF_GAUGES_OWNERS
+} wf_gauges_owner;
 
 typedef struct wf_gauges {
     uint32_t slot;
-    uint32_t owner; /* wf_gauges_owner */
+    uint32_t owner;             /* wf_gauges_owner */
     uint64_t blocking_since_ns; /* received_ns of the blocking record; 0: none */
     weft_partition_metrics metrics;
 } wf_gauges;

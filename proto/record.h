@@ -3,8 +3,8 @@
  * A record inside weft: one block of memory with a fixed head and the bytes of key, value and headers behind it.
  *
  * The block is made once, by the poller, when the record comes from Kafka, and goes home to the poller's pool when the
- * record is complete. In between it is the in-flight entry: the dispatch time, the attempt and the state of a record are
- * fields of its own block, so what a revoke purges takes them along.
+ * record is complete. In between it is the in-flight entry: the dispatch time, the attempt and the state of a record
+ * are fields of its own block, so what a revoke purges takes them along.
  *
  * Invariants:
  * 1. A block is in exactly one chain at a time (`next`): a batch on its way, a lane, a slice, or the credit going home.
@@ -38,13 +38,14 @@ typedef enum wf_record_state {
 } wf_record_state;
 
 typedef enum wf_record_flag {
-    WF_RECORD_DEFERRED = 1, /* DONE said that it was deferred: its credit has gone home already */
+    WF_RECORD_DEFERRED = 1,  /* DONE said that it was deferred: its credit has gone home already */
     WF_RECORD_TIMED_OUT = 2, /* its deadline has passed while it was out */
     WF_RECORD_ANY_ORDER = 4, /* its lane is open: its failure stops no other record; engines read it */
 } wf_record_flag;
 
-/* Two cache lines. The first has everything that a worker touches of a record that it does not look at, and that is looked at when the
- * record comes back: between the processor of the work manager and that of a worker one line travels there and back, not two. */
+/* Two cache lines. The first has everything that a worker touches of a record that it does not look at, and that is
+ * looked at when the record comes back: between the processor of the work manager and that of a worker one line travels
+ * there and back, not two. */
 struct weft_record {
     wf_record *next;      /* the chain the block is in */
     void *lane;           /* work manager: the lane; for others only an identity to compare */
@@ -56,11 +57,11 @@ struct weft_record {
     uint32_t block_bytes; /* what the block occupies, head included: the unit of every byte budget */
     uint32_t pending;     /* slot in the pending table plus 1; 0: not deferred */
     uint16_t header_count;
-    uint16_t attempt;     /* 1 while it runs first */
-    uint8_t status;       /* wf_done_status */
-    uint8_t state;        /* wf_record_state */
-    uint8_t size_class;   /* the pool's */
-    uint8_t flags;        /* wf_record_flag, work manager */
+    uint16_t attempt;   /* 1 while it runs first */
+    uint8_t status;     /* wf_done_status */
+    uint8_t state;      /* wf_record_state */
+    uint8_t size_class; /* the pool's */
+    uint8_t flags;      /* wf_record_flag, work manager */
     /* --- second line */
     uint64_t key_hash;    /* of the key; 0 for a null key */
     uint64_t received_ns; /* when it came from Kafka, monotonic */
@@ -69,8 +70,8 @@ struct weft_record {
     const char *topic;    /* interned, lives as long as the consumer */
     char *reason;         /* of the last failure, malloc'ed, NULL mostly; freed by whoever sends the block home */
     int32_t partition;
-    int32_t key_bytes;    /* -1: null */
-    int32_t value_bytes;  /* -1: null */
+    int32_t key_bytes;     /* -1: null */
+    int32_t value_bytes;   /* -1: null */
     uint32_t header_bytes; /* encoded headers behind the value, see wf_record_header_put() */
 };
 
@@ -99,7 +100,8 @@ static inline const char *wf_record_header_bytes(const wf_record *record) {
     return wf_record_value_bytes(record) + wf_record_length(record->value_bytes);
 }
 
-/* Bytes that one header takes: u32 name length, i32 value length (-1: null), name, NUL, value. Unaligned, native byte order. */
+/* Bytes that one header takes: u32 name length, i32 value length (-1: null), name, NUL, value. Unaligned, native byte
+ * order. */
 static inline size_t wf_record_header_size(size_t name_bytes, int32_t value_bytes) {
     return 8 + name_bytes + 1 + wf_record_length(value_bytes);
 }
@@ -117,8 +119,10 @@ typedef struct wf_chain {
 
 static inline void wf_chain_push(wf_chain *chain, wf_record *record) {
     record->next = NULL;
-    if (chain->tail) chain->tail->next = record;
-    else chain->head = record;
+    if (chain->tail)
+        chain->tail->next = record;
+    else
+        chain->head = record;
     chain->tail = record;
     chain->count++;
     chain->bytes += record->block_bytes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An actor as its host sees it: class, state, life cycle and timers. The host (a loop, or the simulator) calls these functions on
- * one thread; they call the class.
+ * An actor as its host sees it: class, state, life cycle and timers. The host (a loop, or the simulator) calls these
+ * functions on one thread; they call the class.
  *
  * Invariants:
  * 1. The state moves only forward: NEW, READY, RUNNING, DRAINING, DRAINED, GONE; one setter, each move logged.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The world behind weft_env: what the loop (production) or the simulator (tests) supplies. Actors see weft/actor.h only.
+ * The world behind weft_env: what the loop (production) or the simulator (tests) supplies. Actors see weft/actor.h
+ * only.
  */
 #ifndef WF_ENV_H
 #define WF_ENV_H

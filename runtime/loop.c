@@ -13,7 +13,8 @@
 #include "log.h"
 #include "system.h"
 
-/* Messages per iteration: enough to amortise the turns behind them, few enough that timers and descriptors wait well below 1 ms. */
+/* Messages per iteration: enough to amortise the turns behind them, few enough that timers and descriptors wait well
+ * below 1 ms. */
 enum { DRAIN_MAX = 256 };
 
 static wf_hosted *hosted(const weft_env *env) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A thread that runs actors: drains its inbox, fires timers, gives turns, sleeps. Internal to the runtime; programs use system.h.
+ * A thread that runs actors: drains its inbox, fires timers, gives turns, sleeps. Internal to the runtime; programs use
+ * system.h.
  *
  * Invariants:
  * 1. Everything of a loop but its inbox's address is touched by its own thread only, from start to join.
- * 2. One iteration: at most DRAIN_MAX messages, then due timers, then one turn per actor that had something to do. The loop
- *    sleeps only when the inbox is empty and no turn asked for more.
+ * 2. One iteration: at most DRAIN_MAX messages, then due timers, then one turn per actor that had something to do. The
+ * loop sleeps only when the inbox is empty and no turn asked for more.
  * 3. Time stands still during one message: the clock is read once before it.
  */
 #ifndef WF_LOOP_H
@@ -29,8 +30,8 @@ typedef struct wf_loop wf_loop;
 typedef struct wf_directory {
     wf_post *post;
     uint32_t loop_count;
-    wf_inbox **inboxes;   /* by loop; 0 is the program's */
-    uint32_t *loop_of;    /* by actor id */
+    wf_inbox **inboxes; /* by loop; 0 is the program's */
+    uint32_t *loop_of;  /* by actor id */
     uint32_t actor_count;
 } wf_directory;
 

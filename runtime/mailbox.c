@@ -20,8 +20,8 @@ void __tsan_release(void *address);
 #endif
 
 enum {
-    /* Messages per side of a pipe. Credits keep real queues in the hundreds (queue.max.records / slices of one, per worker two); this is
-     * the point at which something is certainly broken. Memory is taken as it is used. */
+    /* Messages per side of a pipe. Credits keep real queues in the hundreds (queue.max.records / slices of one, per
+     * worker two); this is the point at which something is certainly broken. Memory is taken as it is used. */
     HIGH_WATER = 1000000,
     WAIT_MAX = 16, /* descriptors in one wait */
 };
@@ -164,8 +164,7 @@ void wf_outbox_send(wf_outbox *outbox, wf_header header, const void *body, size_
     memcpy(data, &header, sizeof header);
     if (bytes) memcpy(data + sizeof header, body, bytes);
     HANDOVER_RELEASE(outbox->target);
-    while (zmq_msg_send(&message, outbox->socket, ZMQ_DONTWAIT) < 0)
-        /* EAGAIN: a queue that credits bound is full. */
+    while (zmq_msg_send(&message, outbox->socket, ZMQ_DONTWAIT) < 0) /* EAGAIN: a queue that credits bound is full. */
         WF_CHECK(errno == EINTR);
 }
 

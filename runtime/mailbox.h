@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages between threads, over ZeroMQ inproc sockets: one PULL socket per loop (its inbox), one PUSH socket per pair of loops
- * that talk (outbox). The only product file that knows ZeroMQ is mailbox.c.
+ * Messages between threads, over ZeroMQ inproc sockets: one PULL socket per loop (its inbox), one PUSH socket per pair
+ * of loops that talk (outbox). The only product file that knows ZeroMQ is mailbox.c.
  *
  * Invariants:
  * 1. A socket is used by one thread. An outbox belongs to the sending loop, an inbox to the receiving one.
- * 2. No send blocks. High-water marks lie far above what the senders' credits allow; a full queue is a broken invariant.
- * 3. What a sender wrote before send() is visible to the receiver after receive(); for ThreadSanitizer, which can't see into
- *    libzmq, both ends say so.
+ * 2. No send blocks. High-water marks lie far above what the senders' credits allow; a full queue is a broken
+ * invariant.
+ * 3. What a sender wrote before send() is visible to the receiver after receive(); for ThreadSanitizer, which can't see
+ * into libzmq, both ends say so.
  */
 #ifndef WF_MAILBOX_H
 #define WF_MAILBOX_H
@@ -18,7 +19,7 @@
 
 #include "weft/status.h"
 
-typedef struct wf_post wf_post;     /* the ZeroMQ context of one system */
+typedef struct wf_post wf_post; /* the ZeroMQ context of one system */
 typedef struct wf_inbox wf_inbox;
 typedef struct wf_outbox wf_outbox;
 
@@ -39,10 +40,12 @@ void wf_post_close(wf_post **post, bool leak);
 weft_status wf_inbox_open(wf_post *post, uint32_t index, wf_inbox **ret_inbox);
 void wf_inbox_close(wf_inbox **inbox);
 
-/* Take one message. The body is valid until the next receive. False: none is there. `wait` sleeps until there is one. */
+/* Take one message. The body is valid until the next receive. False: none is there. `wait` sleeps until there is one.
+ */
 bool wf_inbox_receive(wf_inbox *inbox, bool wait, wf_header *ret_header, const void **ret_body, size_t *ret_bytes);
 
-/* Sleep until a message, a readable descriptor or the timeout (ms, -1: none). ready[i] is set for descriptors. fds of -1 are skipped. */
+/* Sleep until a message, a readable descriptor or the timeout (ms, -1: none). ready[i] is set for descriptors. fds of
+ * -1 are skipped. */
 void wf_inbox_wait(wf_inbox *inbox, const int *fds, bool *ready, size_t count, int64_t timeout_ms);
 
 weft_status wf_outbox_open(wf_post *post, wf_inbox *target, uint32_t index, wf_outbox **ret_outbox);

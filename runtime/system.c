@@ -12,15 +12,15 @@
 
 struct wf_system {
     wf_directory directory;
-    wf_loop **loops; /* by index; [0] stands for the program: it has an inbox and outboxes, but no thread */
+    wf_loop **loops;    /* by index; [0] stands for the program: it has an inbox and outboxes, but no thread */
     wf_hosted **actors; /* by id */
     uint32_t loops_max;
     uint32_t actors_max;
     bool started;
     bool ended;
-    uint32_t left; /* threads that could not be joined */
-    uint32_t ready;       /* loops that run */
-    char *early_failure;  /* a failure that came before the start returned; handed out by the next receive */
+    uint32_t left;       /* threads that could not be joined */
+    uint32_t ready;      /* loops that run */
+    char *early_failure; /* a failure that came before the start returned; handed out by the next receive */
     size_t early_bytes;
     bool early_given;
 };
@@ -34,7 +34,8 @@ static weft_status add_loop(wf_system *system, const char *name, uint32_t *ret_l
     wf_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return WEFT_ENOMEM;
     loop->outboxes = calloc(system->loops_max, sizeof *loop->outboxes);
-    weft_status status = loop->outboxes ? wf_inbox_open(directory->post, directory->loop_count, &loop->inbox) : WEFT_ENOMEM;
+    weft_status status =
+        loop->outboxes ? wf_inbox_open(directory->post, directory->loop_count, &loop->inbox) : WEFT_ENOMEM;
     if (status != WEFT_OK) {
         free(loop->outboxes);
         free(loop);
@@ -114,9 +115,12 @@ static void wait_until_ready(wf_system *system, uint32_t count) {
     size_t bytes;
     while (system->ready < count) {
         wf_inbox_receive(system->loops[0]->inbox, true, &header, &body, &bytes);
-        if (header.type == WF_SYSTEM_READY) system->ready++;
-        else if (header.type == WF_SYSTEM_FAILED) keep_early(system, body, bytes);
-        else WF_UNREACHABLE("a message to the program before the start returned");
+        if (header.type == WF_SYSTEM_READY)
+            system->ready++;
+        else if (header.type == WF_SYSTEM_FAILED)
+            keep_early(system, body, bytes);
+        else
+            WF_UNREACHABLE("a message to the program before the start returned");
     }
 }
 
@@ -150,7 +154,8 @@ bool wf_system_receive(wf_system *system, uint64_t deadline_ns, int fd, bool *re
     *ret_fd_ready = false;
     if (system->early_failure && !system->early_given) {
         system->early_given = true;
-        *ret_message = (weft_message){.type = WF_SYSTEM_FAILED, .body = system->early_failure, .body_bytes = system->early_bytes};
+        *ret_message =
+            (weft_message){.type = WF_SYSTEM_FAILED, .body = system->early_failure, .body_bytes = system->early_bytes};
         return true;
     }
     for (;;) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A set of actors on threads. The thread that makes the system is its *program*: it spawns actors before the start, sends to them and
- * receives from them as actor WF_PROGRAM, and stops them in the order that it gives.
+ * A set of actors on threads. The thread that makes the system is its *program*: it spawns actors before the start,
+ * sends to them and receives from them as actor WF_PROGRAM, and stops them in the order that it gives.
  *
  *     new -> loop, spawn ... -> start -> send / receive ... -> stop -> free
  *
- * A loop is a thread with one inbox that runs one or more actors. Which actor runs where is the program's choice; actors can't tell.
+ * A loop is a thread with one inbox that runs one or more actors. Which actor runs where is the program's choice;
+ * actors can't tell.
  *
  * Thread: the program's, one at a time, for all functions.
  */
@@ -49,15 +50,15 @@ weft_status wf_system_start(wf_system *system);
 
 void wf_system_send(wf_system *system, weft_actor_id to, uint32_t type, const void *body, size_t bytes);
 
-/* Wait for a message to the program, at most until `deadline_ns` (0: don't wait; UINT64_MAX: for ever), or until `fd` (-1: none) is readable:
- * then *ret_fd_ready is set. True: *ret_message is valid until the next receive. */
+/* Wait for a message to the program, at most until `deadline_ns` (0: don't wait; UINT64_MAX: for ever), or until `fd`
+ * (-1: none) is readable: then *ret_fd_ready is set. True: *ret_message is valid until the next receive. */
 bool wf_system_receive(wf_system *system, uint64_t deadline_ns, int fd, bool *ret_fd_ready, weft_message *ret_message);
 
 /* Ask one actor to drain; WF_SYSTEM_DRAINED answers. */
 void wf_system_stop_actor(wf_system *system, weft_actor_id id, uint64_t deadline_ns);
 
-/* End all loops and join their threads until `deadline_ns`; then free the actors. Returns how many threads could not be joined: they and
- * what they use are left behind on purpose. */
+/* End all loops and join their threads until `deadline_ns`; then free the actors. Returns how many threads could not be
+ * joined: they and what they use are left behind on purpose. */
 uint32_t wf_system_end(wf_system *system, uint64_t deadline_ns);
 
 void wf_system_free(wf_system **system);

@@ -32,9 +32,11 @@ static rd_kafka_t *open_client(rd_kafka_type_t type, const char *const *settings
 embedded_broker *embedded_broker_start(const char *topic, int partitions) {
     embedded_broker *broker = calloc(1, sizeof *broker);
     if (!broker) return NULL;
-    broker->host = open_client(RD_KAFKA_PRODUCER, (const char *[]){"bootstrap.servers", "127.0.0.1:9", "log_level", "2", NULL});
+    broker->host =
+        open_client(RD_KAFKA_PRODUCER, (const char *[]){"bootstrap.servers", "127.0.0.1:9", "log_level", "2", NULL});
     broker->cluster = broker->host ? rd_kafka_mock_cluster_new(broker->host, 1) : NULL;
-    if (!broker->cluster || rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (!broker->cluster ||
+        rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         fprintf(stderr, "the embedded broker does not start\n");
         embedded_broker_stop(broker);
         return NULL;
@@ -63,11 +65,12 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
 static bool put(rd_kafka_t *client, const char *topic, uint64_t i, uint64_t keys) {
     char key[32], value[64];
     int key_bytes = snprintf(key, sizeof key, "customer-%llu", (unsigned long long)(i % keys));
-    int value_bytes = snprintf(value, sizeof value, "%llu order %llu", (unsigned long long)(i / keys), (unsigned long long)i);
+    int value_bytes =
+        snprintf(value, sizeof value, "%llu order %llu", (unsigned long long)(i / keys), (unsigned long long)i);
     for (;;) {
-        rd_kafka_resp_err_t error =
-            rd_kafka_producev(client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, (size_t)key_bytes), RD_KAFKA_V_VALUE(value, (size_t)value_bytes),
-                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t error = rd_kafka_producev(
+            client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, (size_t)key_bytes),
+            RD_KAFKA_V_VALUE(value, (size_t)value_bytes), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
         if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) return error == RD_KAFKA_RESP_ERR_NO_ERROR;
         rd_kafka_poll(client, 10);
     }
@@ -95,19 +98,22 @@ bool fill_topic(const char *address, const char *topic, uint64_t records, uint64
     }
     bool flushed = rd_kafka_flush(client, 60000) == RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_destroy(client);
-    if (!queued || !flushed || failed) fprintf(stderr, "%llu records were not delivered to %s\n", (unsigned long long)failed, address);
+    if (!queued || !flushed || failed)
+        fprintf(stderr, "%llu records were not delivered to %s\n", (unsigned long long)failed, address);
     return queued && flushed && failed == 0;
 }
 
 /* --- reading a commit back */
 
 int64_t committed_offset(const char *address, const char *group, const char *topic, int32_t partition) {
-    rd_kafka_t *client = open_client(RD_KAFKA_CONSUMER, (const char *[]){"bootstrap.servers", address, "group.id", group, NULL});
+    rd_kafka_t *client =
+        open_client(RD_KAFKA_CONSUMER, (const char *[]){"bootstrap.servers", address, "group.id", group, NULL});
     if (!client) return -1;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition);
     int64_t offset = -1;
-    if (rd_kafka_committed(client, list, 10000) == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[0].offset >= 0) offset = list->elems[0].offset;
+    if (rd_kafka_committed(client, list, 10000) == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[0].offset >= 0)
+        offset = list->elems[0].offset;
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_destroy(client);
     return offset;

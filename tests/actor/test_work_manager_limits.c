@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The work manager where something ends or stops: revocations and fenced flights, the gate of the map, partitions that stop alone,
- * handlers past their deadline.
+ * The work manager where something ends or stops: revocations and fenced flights, the gate of the map, partitions that
+ * stop alone, handlers past their deadline.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -213,7 +213,7 @@ Test(work_manager_limits, gate__beyond_span_and_runs__waits_for_progress) {
     desk_feed(&desk, 0, 0, own_keys, 8);
     wf_slice slices[8];
     for (int i = 0; i < 4; i++) slices[i] = work(&desk); /* offsets 0 to 3 lie within the span */
-    expect_idle(&desk);                                 /* 4 could be a run of its own behind four that are out */
+    expect_idle(&desk);                                  /* 4 could be a run of its own behind four that are out */
     desk_done(&desk, slices[3], WF_DONE_SUCCESS);
     expect_idle(&desk);
     desk_done(&desk, slices[0], WF_DONE_SUCCESS); /* the frontier is 1: 4 lies within the span */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Random histories of the work manager: workers that fail, defer and dawdle, completions that come early, partitions that go and come
- * back with what was not committed. Judged from outside: by what runs when, and by what came home in the end.
+ * Random histories of the work manager: workers that fail, defer and dawdle, completions that come early, partitions
+ * that go and come back with what was not committed. Judged from outside: by what runs when, and by what came home in
+ * the end.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -35,18 +36,18 @@ typedef struct city {
     uint32_t flight_count[WORKERS];
     wf_record *parked[FLIGHTS];
     uint32_t parked_count;
-    int64_t next[SLOTS];        /* offset to deliver */
+    int64_t next[SLOTS]; /* offset to deliver */
     int64_t committed[SLOTS];
-    uint32_t running[SLOTS][KEYS + 1];          /* records of a key that run: lent as its slice's first, or deferred */
+    uint32_t running[SLOTS][KEYS + 1]; /* records of a key that run: lent as its slice's first, or deferred */
     int64_t running_offset[SLOTS][KEYS + 1];
-    uint8_t run_in_epoch[SLOTS][OFFSETS];       /* low 8 bits of the epoch in which the offset was finished */
+    uint8_t run_in_epoch[SLOTS][OFFSETS]; /* low 8 bits of the epoch in which the offset was finished */
     uint64_t key_of[SLOTS][OFFSETS];
     uint32_t lent;
     uint32_t step;
     bool calm; /* no more failures */
 } city;
 
-#define JUDGE(town, condition, text) \
+#define JUDGE(town, condition, text)                                                                                   \
     REQUIRE(condition, "%s: seed %llu step %u", text, (unsigned long long)(town)->random.seed, (town)->step)
 
 static void begin(city *town, uint64_t stream) {
@@ -94,13 +95,15 @@ static void judge_start(city *town, const wf_slice *slice) {
         *running += 1;
         town->running_offset[record->slot][name] = record->offset;
         for (int64_t offset = desk_frontier(&town->desk, record->slot); offset < record->offset; offset++) {
-            wf_record other = {.key_hash = town->key_of[record->slot][offset], .key_bytes = town->key_of[record->slot][offset] ? 8 : -1};
+            wf_record other = {.key_hash = town->key_of[record->slot][offset],
+                               .key_bytes = town->key_of[record->slot][offset] ? 8 : -1};
             uint32_t other_name;
             bool matters = name_of(town, &other, &other_name) && other_name == name;
             bool in_slice = false;
             for (const wf_record *before = slice->head; before != record; before = before->next)
                 in_slice = in_slice || (before->offset == offset && before->slot == record->slot);
-            JUDGE(town, !matters || in_slice || desk_completed(&town->desk, record->slot, offset), "an earlier one of its key is not finished");
+            JUDGE(town, !matters || in_slice || desk_completed(&town->desk, record->slot, offset),
+                  "an earlier one of its key is not finished");
         }
     }
 }
@@ -157,8 +160,10 @@ static void step_done(city *town) {
         bool unrun = closed && closed == record->lane;
         statuses[i] = unrun ? 'u' : dice < 12 ? 'f' : dice < 24 ? 'p' : 's';
         if (statuses[i] != 's' && !(record->flags & WF_RECORD_ANY_ORDER) && !town->options.batch) closed = record->lane;
-        if (statuses[i] == 'p' && !early && seeded_percent(&town->random, 25)) early = record;
-        else if (statuses[i] == 'p') town->parked[town->parked_count++] = record;
+        if (statuses[i] == 'p' && !early && seeded_percent(&town->random, 25))
+            early = record;
+        else if (statuses[i] == 'p')
+            town->parked[town->parked_count++] = record;
         if (statuses[i] != 'p') judge_end(town, record);
     }
     statuses[i] = '\0';
@@ -191,11 +196,16 @@ static void step_rebalance(city *town) {
 
 static void step(city *town) {
     uint64_t dice = seeded_below(&town->random, 100);
-    if (dice < 20) step_feed(town);
-    else if (dice < 70) step_done(town);
-    else if (dice < 84) step_unpark(town);
-    else if (dice < 97) desk_advance_ms(&town->desk, seeded_below(&town->random, 60));
-    else if (!town->calm) step_rebalance(town);
+    if (dice < 20)
+        step_feed(town);
+    else if (dice < 70)
+        step_done(town);
+    else if (dice < 84)
+        step_unpark(town);
+    else if (dice < 97)
+        desk_advance_ms(&town->desk, seeded_below(&town->random, 60));
+    else if (!town->calm)
+        step_rebalance(town);
     pick_up_work(town);
 }
 

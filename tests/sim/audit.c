@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Looks at the inside of the actors: where every block is, whether credit adds up, whether gauges say what is true; and frees what
- * a dead incarnation leaves.
+ * Looks at the inside of the actors: where every block is, whether credit adds up, whether gauges say what is true; and
+ * frees what a dead incarnation leaves.
  */
 #include <math.h>
 #include <stdio.h>
@@ -91,8 +91,8 @@ static void audit_slot(const wf_work_slot *slot) {
         out += block->state != WF_RECORD_QUEUED;
         parked += block->state == WF_RECORD_PARKED;
     }
-    SIM_CHECK(out == slot->out && parked == slot->parked, "%s/%d: out=%u of %u, parked=%u of %u", slot->topic, slot->partition, slot->out,
-              out, slot->parked, parked);
+    SIM_CHECK(out == slot->out && parked == slot->parked, "%s/%d: out=%u of %u, parked=%u of %u", slot->topic,
+              slot->partition, slot->out, out, slot->parked, parked);
 }
 
 void sim_audit_blocks(const sim_world *world) {
@@ -105,19 +105,20 @@ void sim_audit_blocks(const sim_world *world) {
     visit_manager(manager, count_block, &sum);
     visit_manager(manager, count_credit, &sum);
     count_mail_credit(world, &sum);
-    SIM_CHECK(sum.blocks_bytes == wf_record_pool_held_bytes(&poller->pool), "%llu bytes of blocks are somewhere, the pool misses %llu",
-              (unsigned long long)sum.blocks_bytes, (unsigned long long)wf_record_pool_held_bytes(&poller->pool));
-    SIM_CHECK(sum.credit_records == poller->options.queue_max_records, "credit adds up to %lld records of %u", (long long)sum.credit_records,
-              poller->options.queue_max_records);
+    SIM_CHECK(sum.blocks_bytes == wf_record_pool_held_bytes(&poller->pool),
+              "%llu bytes of blocks are somewhere, the pool misses %llu", (unsigned long long)sum.blocks_bytes,
+              (unsigned long long)wf_record_pool_held_bytes(&poller->pool));
+    SIM_CHECK(sum.credit_records == poller->options.queue_max_records, "credit adds up to %lld records of %u",
+              (long long)sum.credit_records, poller->options.queue_max_records);
     SIM_CHECK(sum.credit_bytes == (int64_t)poller->options.queue_max_bytes, "credit adds up to %lld bytes of %llu",
               (long long)sum.credit_bytes, (unsigned long long)poller->options.queue_max_bytes);
     wf_lanes_check(&manager->lanes);
     for (uint32_t i = 0; i < manager->slot_count; i++) audit_slot(&manager->slots[i]);
-    SIM_CHECK(manager->lent_records == world->truth->lent, "%u records are lent, the manager says %u", world->truth->lent,
-              manager->lent_records);
+    SIM_CHECK(manager->lent_records == world->truth->lent, "%u records are lent, the manager says %u",
+              world->truth->lent, manager->lent_records);
     bool abandons = world->plan->manager.handler_deadline_ns && world->plan->manager.stuck_policy == WF_STUCK_ABANDON;
-    SIM_CHECK(abandons || manager->parked_records == world->truth->parked, "%u records are deferred, the manager says %u",
-              world->truth->parked, manager->parked_records);
+    SIM_CHECK(abandons || manager->parked_records == world->truth->parked,
+              "%u records are deferred, the manager says %u", world->truth->parked, manager->parked_records);
 }
 
 void sim_audit_drained(const sim_world *world) {
@@ -127,12 +128,16 @@ void sim_audit_drained(const sim_world *world) {
     SIM_CHECK(world->truth->flight_count == 0, "drained, and %u records are out", world->truth->flight_count);
     SIM_CHECK(wf_record_pool_held_bytes(&poller->pool) == 0, "drained, and %llu bytes are not home",
               (unsigned long long)wf_record_pool_held_bytes(&poller->pool));
-    SIM_CHECK(poller->credit_records == poller->options.queue_max_records, "drained, and credit is %lld", (long long)poller->credit_records);
-    SIM_CHECK(manager->lanes.lane_count == 0 && manager->lanes.queued == 0, "drained, and %u lanes are left", manager->lanes.lane_count);
-    SIM_CHECK(manager->active_count == 0 && manager->held_count == 0, "drained, and %u partitions are active", manager->active_count);
-    SIM_CHECK(manager->lent_records == 0 && manager->parked_records == 0 && manager->out_bytes == 0 && manager->retries_out == 0,
-              "drained, and counters are lent=%u parked=%u bytes=%llu retries=%u", manager->lent_records, manager->parked_records,
-              (unsigned long long)manager->out_bytes, manager->retries_out);
+    SIM_CHECK(poller->credit_records == poller->options.queue_max_records, "drained, and credit is %lld",
+              (long long)poller->credit_records);
+    SIM_CHECK(manager->lanes.lane_count == 0 && manager->lanes.queued == 0, "drained, and %u lanes are left",
+              manager->lanes.lane_count);
+    SIM_CHECK(manager->active_count == 0 && manager->held_count == 0, "drained, and %u partitions are active",
+              manager->active_count);
+    SIM_CHECK(manager->lent_records == 0 && manager->parked_records == 0 && manager->out_bytes == 0 &&
+                  manager->retries_out == 0,
+              "drained, and counters are lent=%u parked=%u bytes=%llu retries=%u", manager->lent_records,
+              manager->parked_records, (unsigned long long)manager->out_bytes, manager->retries_out);
 }
 
 /* --- gauges */
@@ -140,7 +145,8 @@ void sim_audit_drained(const sim_world *world) {
 static uint64_t gaps_of(const sim_truth *truth, const sim_log *log, int64_t frontier) {
     const sim_epoch *epoch = &truth->epochs[log->index];
     int64_t end = epoch->came_end;
-    if (epoch->map_used && epoch->run_count && epoch->runs[epoch->run_count - 1].end > end) end = epoch->runs[epoch->run_count - 1].end;
+    if (epoch->map_used && epoch->run_count && epoch->runs[epoch->run_count - 1].end > end)
+        end = epoch->runs[epoch->run_count - 1].end;
     uint64_t gaps = 0;
     for (int64_t at = frontier; at < end; at++)
         gaps += sim_truth_is_complete(truth, log, at) && (at == frontier || !sim_truth_is_complete(truth, log, at - 1));
@@ -148,8 +154,8 @@ static uint64_t gaps_of(const sim_truth *truth, const sim_log *log, int64_t fron
 }
 
 static void must_equal(const sim_log *log, const char *what, int64_t reported, int64_t truth) {
-    SIM_CHECK(reported == truth, "gauge %s of %s/%d is %lld, the truth is %lld", what, log->topic, log->partition, (long long)reported,
-              (long long)truth);
+    SIM_CHECK(reported == truth, "gauge %s of %s/%d is %lld, the truth is %lld", what, log->topic, log->partition,
+              (long long)reported, (long long)truth);
 }
 
 static void audit_partition(const sim_world *world, const wf_work_slot *slot, const weft_partition_metrics *metrics) {
@@ -168,7 +174,8 @@ static void audit_partition(const sim_world *world, const wf_work_slot *slot, co
     int64_t frontier = epoch->base < 0 ? -1 : sim_truth_frontier(truth, log);
     must_equal(log, "frontier", metrics->frontier, frontier);
     must_equal(log, "committed", metrics->committed, epoch->committed);
-    must_equal(log, "gap_count", (int64_t)metrics->gap_count, (int64_t)(frontier < 0 ? 0 : gaps_of(truth, log, frontier)));
+    must_equal(log, "gap_count", (int64_t)metrics->gap_count,
+               (int64_t)(frontier < 0 ? 0 : gaps_of(truth, log, frontier)));
     must_equal(log, "metadata_bytes", (int64_t)metrics->metadata_bytes, (int64_t)epoch->metadata_bytes);
     must_equal(log, "blocking_offset", metrics->blocking_offset, blocking);
     must_equal(log, "queued and in_flight", (int64_t)(metrics->queued + metrics->in_flight), unfinished);
@@ -209,7 +216,8 @@ void sim_audit_gauges(sim_world *world) {
         active++;
         if (slot->phase == WF_WORK_ACTIVE) audit_partition(world, slot, metrics);
     }
-    SIM_CHECK(world->report->partition_count == active, "%zu partitions are reported, %zu are assigned", world->report->partition_count, active);
+    SIM_CHECK(world->report->partition_count == active, "%zu partitions are reported, %zu are assigned",
+              world->report->partition_count, active);
     SIM_CHECK(system->total_queued == queued, "gauge total_queued is %llu", (unsigned long long)system->total_queued);
     SIM_CHECK(system->total_in_flight == manager->lent_records + manager->parked_records, "gauge total_in_flight");
     SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
@@ -283,25 +291,32 @@ void sim_world_dump(const sim_world *world) {
     const wf_poller_state *poller = sim_poller(world);
     const wf_work_manager_state *manager = sim_manager(world);
     const sim_broker *broker = world->broker;
-    fprintf(stderr, "at %.3f s: group=%d closing=%d expelled=%d calm=%d mail=%u lent=%u parked=%u credit=%lld/%lld failure=%d\n",
-            (double)world->now_ns / 1e9, broker->group, broker->closing, broker->expelled, world->calm, world->mail_count,
-            manager->lent_records, manager->parked_records, (long long)poller->credit_records, (long long)poller->credit_bytes, world->failure);
+    fprintf(
+        stderr,
+        "at %.3f s: group=%d closing=%d expelled=%d calm=%d mail=%u lent=%u parked=%u credit=%lld/%lld failure=%d\n",
+        (double)world->now_ns / 1e9, broker->group, broker->closing, broker->expelled, world->calm, world->mail_count,
+        manager->lent_records, manager->parked_records, (long long)poller->credit_records,
+        (long long)poller->credit_bytes, world->failure);
     for (uint32_t i = 0; i < broker->plan->partitions; i++) {
         const sim_log *log = &broker->logs[i];
-        fprintf(stderr, "  %s/%d log=%lld..%lld committed=%lld map=%zu ours=%d told=%d fetching=%d held=%d position=%lld\n", log->topic,
-                log->partition, (long long)log->start, (long long)log->end, (long long)log->committed, log->metadata_bytes, log->ours, log->told,
-                log->fetching, log->held, (long long)log->position);
+        fprintf(stderr,
+                "  %s/%d log=%lld..%lld committed=%lld map=%zu ours=%d told=%d fetching=%d held=%d position=%lld\n",
+                log->topic, log->partition, (long long)log->start, (long long)log->end, (long long)log->committed,
+                log->metadata_bytes, log->ours, log->told, log->fetching, log->held, (long long)log->position);
     }
     for (uint32_t i = 0; i < poller->slot_count; i++)
-        fprintf(stderr, "  poller slot %u: %s/%d phase=%d epoch=%u next=%lld has_commit=%d in_flight=%d\n", i, poller->slots[i].topic,
-                poller->slots[i].partition, poller->slots[i].phase, poller->slots[i].epoch, (long long)poller->slots[i].next,
-                poller->slots[i].has_commit, poller->slots[i].in_flight);
+        fprintf(stderr, "  poller slot %u: %s/%d phase=%d epoch=%u next=%lld has_commit=%d in_flight=%d\n", i,
+                poller->slots[i].topic, poller->slots[i].partition, poller->slots[i].phase, poller->slots[i].epoch,
+                (long long)poller->slots[i].next, poller->slots[i].has_commit, poller->slots[i].in_flight);
     for (uint32_t i = 0; i < manager->slot_count; i++) {
         const wf_work_slot *slot = &manager->slots[i];
         if (slot->phase == WF_WORK_GONE) continue;
-        fprintf(stderr, "  manager slot %u: phase=%d out=%u parked=%u queued=%llu stalled=%llu stopped=%d held=%d paused=%d head=%lld state=%d attempt=%d\n", i,
-                slot->phase, slot->out, slot->parked, (unsigned long long)manager->lanes.slots[i].queued,
-                (unsigned long long)manager->lanes.slots[i].stalled, manager->lanes.slots[i].stopped, slot->held, slot->paused,
-                slot->head ? (long long)slot->head->offset : -1, slot->head ? slot->head->state : -1, slot->head ? slot->head->attempt : -1);
+        fprintf(stderr,
+                "  manager slot %u: phase=%d out=%u parked=%u queued=%llu stalled=%llu stopped=%d held=%d paused=%d "
+                "head=%lld state=%d attempt=%d\n",
+                i, slot->phase, slot->out, slot->parked, (unsigned long long)manager->lanes.slots[i].queued,
+                (unsigned long long)manager->lanes.slots[i].stalled, manager->lanes.slots[i].stopped, slot->held,
+                slot->paused, slot->head ? (long long)slot->head->offset : -1, slot->head ? slot->head->state : -1,
+                slot->head ? slot->head->attempt : -1);
     }
 }

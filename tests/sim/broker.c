@@ -41,7 +41,8 @@ void sim_broker_deinit(sim_broker *broker) {
 
 sim_log *sim_broker_log(sim_broker *broker, const char *topic, int32_t partition) {
     for (uint32_t i = 0; i < broker->plan->partitions; i++)
-        if (broker->logs[i].partition == partition && strcmp(broker->logs[i].topic, topic) == 0) return &broker->logs[i];
+        if (broker->logs[i].partition == partition && strcmp(broker->logs[i].topic, topic) == 0)
+            return &broker->logs[i];
     sim_fail("nobody knows partition %d of topic %s", partition, topic);
 }
 
@@ -58,7 +59,8 @@ static void append_one(sim_broker *broker, sim_log *log) {
     if (!sim_percent(chance, plan->null_key_percent)) entry->key = (int32_t)sim_below(chance, plan->keys);
     entry->value_bytes = plan->value_bytes_max ? (uint32_t)sim_below(chance, plan->value_bytes_max) : 0;
     entry->defers = sim_percent(chance, plan->pending_percent);
-    if (sim_percent(chance, plan->fail_percent)) entry->failures = (uint8_t)sim_below(chance, plan->manager.max_attempts);
+    if (sim_percent(chance, plan->fail_percent))
+        entry->failures = (uint8_t)sim_below(chance, plan->manager.max_attempts);
     if (sim_percent(chance, plan->poison_percent)) entry->failures = SIM_POISON;
 }
 
@@ -109,17 +111,19 @@ static void must_be_finished(const sim_log *log, int64_t first, int64_t end, int
               (long long)end, (long long)log->end);
     for (int64_t at = first; at < end; at++) {
         const sim_entry *entry = &log->entries[at];
-        SIM_CHECK(!entry->exists || entry->gone || entry->finished, "%s commits %s/%d at %lld, which calls %lld complete: it is not",
-                  who, log->topic, log->partition, (long long)offset, (long long)at);
+        SIM_CHECK(!entry->exists || entry->gone || entry->finished,
+                  "%s commits %s/%d at %lld, which calls %lld complete: it is not", who, log->topic, log->partition,
+                  (long long)offset, (long long)at);
     }
 }
 
-void sim_broker_commit_truth(const sim_log *log, int64_t offset, const char *metadata, size_t metadata_bytes, const char *who) {
+void sim_broker_commit_truth(const sim_log *log, int64_t offset, const char *metadata, size_t metadata_bytes,
+                             const char *who) {
     must_be_finished(log, 0, offset, offset, who);
     size_t count;
     wf_offset_run *runs = decode(offset, metadata, metadata_bytes, &count);
-    SIM_CHECK(metadata_bytes == 0 || count > 0, "%s commits %s/%d at %lld with metadata that nobody can read", who, log->topic,
-              log->partition, (long long)offset);
+    SIM_CHECK(metadata_bytes == 0 || count > 0, "%s commits %s/%d at %lld with metadata that nobody can read", who,
+              log->topic, log->partition, (long long)offset);
     for (size_t i = 0; i < count; i++) must_be_finished(log, runs[i].first, runs[i].end, offset, who);
     free(runs);
 }
@@ -139,8 +143,8 @@ static wf_kafka_error take_commit(sim_broker *broker, uint32_t generation, const
     sim_log *log = sim_broker_log(broker, commit->topic, commit->partition);
     if (!log->ours || generation != broker->generation) return WF_KAFKA_FENCED;
     if (commit->metadata_bytes > broker->plan->broker_metadata_max) return WF_KAFKA_TOO_LARGE;
-    SIM_CHECK(commit->offset >= log->committed, "a commit goes back: %s/%d from %lld to %lld", log->topic, log->partition,
-              (long long)log->committed, (long long)commit->offset);
+    SIM_CHECK(commit->offset >= log->committed, "a commit goes back: %s/%d from %lld to %lld", log->topic,
+              log->partition, (long long)log->committed, (long long)commit->offset);
     sim_broker_commit_truth(log, commit->offset, commit->metadata, commit->metadata_bytes, "the member");
     sim_trace("broker: %s/%d committed %lld metadata_bytes=%zu", log->topic, log->partition, (long long)commit->offset,
               commit->metadata_bytes);
@@ -203,8 +207,10 @@ static void do_their_work(sim_broker *broker, sim_log *log, int64_t from) {
         if (!entry->exists || entry->finished || entry->gone) continue;
         /* In the strictest order there is: a lane is any of all keys. */
         bool *lane = &blocked[broker->plan->manager.ordering == WF_ORDER_KEY && entry->key >= 0 ? entry->key : 255];
-        if (*lane || !sim_percent(broker->chance, percent)) *lane = true;
-        else entry->finished = true;
+        if (*lane || !sim_percent(broker->chance, percent))
+            *lane = true;
+        else
+            entry->finished = true;
     }
 }
 
@@ -214,8 +220,10 @@ static wf_offset_run *their_map(const sim_log *log, int64_t offset, size_t *ret_
     *ret_count = 0;
     for (int64_t at = offset + 1; at < log->end; at++) {
         if (!log->entries[at].exists || !log->entries[at].finished) continue;
-        if (*ret_count && runs[*ret_count - 1].end == at) runs[*ret_count - 1].end++;
-        else runs[(*ret_count)++] = (wf_offset_run){at, at + 1};
+        if (*ret_count && runs[*ret_count - 1].end == at)
+            runs[*ret_count - 1].end++;
+        else
+            runs[(*ret_count)++] = (wf_offset_run){at, at + 1};
     }
     return runs;
 }
@@ -223,7 +231,9 @@ static wf_offset_run *their_map(const sim_log *log, int64_t offset, size_t *ret_
 void sim_broker_other_member(sim_broker *broker, sim_log *log) {
     int64_t offset = log->committed > log->start ? log->committed : log->start;
     do_their_work(broker, log, offset);
-    while (offset < log->end && (!log->entries[offset].exists || log->entries[offset].finished || log->entries[offset].gone)) offset++;
+    while (offset < log->end &&
+           (!log->entries[offset].exists || log->entries[offset].finished || log->entries[offset].gone))
+        offset++;
     size_t count, bytes = 0;
     char text[WF_METADATA_BYTES_MAX];
     wf_offset_run *runs = their_map(log, offset, &count);
@@ -234,9 +244,12 @@ void sim_broker_other_member(sim_broker *broker, sim_log *log) {
     } else if (kind == 1) { /* a map of a longer log */
         runs[count++] = (wf_offset_run){log->end + 100000, log->end + 100010};
     }
-    if (kind > 0 && kind < 9 && wf_metadata_encode(offset, runs, count, text, broker->plan->metadata_max_bytes, &bytes) != WEFT_OK) bytes = 0;
+    if (kind > 0 && kind < 9 &&
+        wf_metadata_encode(offset, runs, count, text, broker->plan->metadata_max_bytes, &bytes) != WEFT_OK)
+        bytes = 0;
     free(runs);
-    sim_trace("broker: the other member commits %s/%d at %lld runs=%zu kind=%u", log->topic, log->partition, (long long)offset, count, kind);
+    sim_trace("broker: the other member commits %s/%d at %lld runs=%zu kind=%u", log->topic, log->partition,
+              (long long)offset, count, kind);
     store(log, offset, text, bytes);
 }
 
@@ -304,7 +317,8 @@ void sim_broker_drop_requests(sim_broker *broker) {
     while (broker->travelling) {
         sim_event *event = broker->travelling;
         broker->travelling = event->next;
-        if (event->kind == SIM_EVENT_COMMIT_RESULT && !event->applied && sim_percent(broker->chance, 50)) apply_commit(broker, event);
+        if (event->kind == SIM_EVENT_COMMIT_RESULT && !event->applied && sim_percent(broker->chance, 50))
+            apply_commit(broker, event);
         sim_event_free(event);
     }
     while (broker->ready) {
@@ -330,7 +344,8 @@ uint64_t sim_broker_next_ns(const sim_broker *broker) {
 
 void sim_broker_advance(sim_broker *broker) {
     unsigned due = 0;
-    for (const sim_event *event = broker->travelling; event; event = event->next) due += event->due_ns <= broker->now_ns;
+    for (const sim_event *event = broker->travelling; event; event = event->next)
+        due += event->due_ns <= broker->now_ns;
     bool group = group_is_due(broker) && broker->group_due_ns <= broker->now_ns;
     bool fetch = sim_broker_can_fetch(broker) && broker->fetch_due_ns <= broker->now_ns;
     unsigned count = due + group + fetch;

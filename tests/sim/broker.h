@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A Kafka of one group: logs, committed offsets, membership; and the door that the poller sees it through (door.c). It answers late,
- * fails, expels and takes partitions away as the seed says. It outlives the members (incarnations) that it serves one after the other.
+ * A Kafka of one group: logs, committed offsets, membership; and the door that the poller sees it through (door.c). It
+ * answers late, fails, expels and takes partitions away as the seed says. It outlives the members (incarnations) that
+ * it serves one after the other.
  *
- * What it checks of the poller: one commit in flight at most; commits of a valid member never go back; what a commit calls complete is
- * finished in truth; each rebalance event is answered by the call that belongs to it, with the same partitions.
+ * What it checks of the poller: one commit in flight at most; commits of a valid member never go back; what a commit
+ * calls complete is finished in truth; each rebalance event is answered by the call that belongs to it, with the same
+ * partitions.
  */
 #ifndef SIM_BROKER_H
 #define SIM_BROKER_H
@@ -43,20 +45,20 @@ typedef struct sim_log {
     int64_t start;      /* lowest offset that is still there */
     int64_t end;
     int64_t room;
-    int64_t committed;  /* -1: nothing */
-    char *metadata;     /* of the commit, malloc'ed; NULL: none */
+    int64_t committed; /* -1: nothing */
+    char *metadata;    /* of the commit, malloc'ed; NULL: none */
     size_t metadata_bytes;
     /* The group. */
-    bool ours;          /* commits of our member are taken */
-    bool told;          /* our member was told that it has the partition, and did not give it back */
+    bool ours; /* commits of our member are taken */
+    bool told; /* our member was told that it has the partition, and did not give it back */
     /* The client inside our member. */
     bool fetching;
     bool held;
     bool eof_told;
-    uint32_t version;   /* what was fetched under an older one is void */
-    int64_t position;   /* next to fetch */
-    int64_t delivered;  /* one past what the poller got */
-    int64_t watermark;  /* the log's end as the last fetch saw it; -1: none yet */
+    uint32_t version;  /* what was fetched under an older one is void */
+    int64_t position;  /* next to fetch */
+    int64_t delivered; /* one past what the poller got */
+    int64_t watermark; /* the log's end as the last fetch saw it; -1: none yet */
 } sim_log;
 
 typedef enum sim_group_state {
@@ -64,8 +66,8 @@ typedef enum sim_group_state {
     SIM_GROUP_JOINING,   /* gets an assignment at group_due_ns */
     SIM_GROUP_ASSIGNING, /* the assignment waits for assign() */
     SIM_GROUP_STABLE,
-    SIM_GROUP_EXPELLED,  /* nobody told the member; it finds out at group_due_ns */
-    SIM_GROUP_REVOKING,  /* waits for unassign() */
+    SIM_GROUP_EXPELLED, /* nobody told the member; it finds out at group_due_ns */
+    SIM_GROUP_REVOKING, /* waits for unassign() */
     SIM_GROUP_CLOSED,
 } sim_group_state;
 
@@ -108,9 +110,9 @@ typedef struct sim_broker {
     /* The group. */
     sim_group_state group;
     uint64_t group_due_ns;
-    uint32_t generation;   /* of the group: each assignment begins one */
+    uint32_t generation; /* of the group: each assignment begins one */
     bool closing;
-    bool expelled;         /* what the member still has is somebody else's */
+    bool expelled; /* what the member still has is somebody else's */
     /* The door of the current member. */
     sim_event *travelling; /* requests and answers, by nothing */
     sim_event *ready;      /* what serve() hands out, in order */
@@ -121,13 +123,14 @@ typedef struct sim_broker {
     sim_fetched *queue;
     size_t queue_head, queue_count, queue_room;
     uint64_t fetch_due_ns;
-    bool stop;             /* consume_stop() was called */
+    bool stop; /* consume_stop() was called */
 } sim_broker;
 
 void sim_broker_init(sim_broker *broker, const sim_plan *plan, sim_chance *chance);
 void sim_broker_deinit(sim_broker *broker);
 
-/* A door for a new member. It is freed by the poller, and the member is gone then: what it had on its way may still arrive. */
+/* A door for a new member. It is freed by the poller, and the member is gone then: what it had on its way may still
+ * arrive. */
 wf_kafka *sim_door_new(sim_broker *broker);
 
 sim_log *sim_broker_log(sim_broker *broker, const char *topic, int32_t partition);
@@ -163,7 +166,8 @@ void sim_event_ready(sim_broker *broker, sim_event *event);
 void sim_event_list(sim_event *event, const wf_kafka_partition *partitions, size_t count);
 void sim_event_free(sim_event *event);
 uint64_t sim_broker_latency_ns(sim_broker *broker);
-void sim_broker_commit_truth(const sim_log *log, int64_t offset, const char *metadata, size_t metadata_bytes, const char *who);
+void sim_broker_commit_truth(const sim_log *log, int64_t offset, const char *metadata, size_t metadata_bytes,
+                             const char *who);
 /* The member is gone; its commit may still arrive. */
 void sim_broker_drop_requests(sim_broker *broker);
 void sim_group_step(sim_broker *broker);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The broker as the poller sees it: wf_kafka_ops. What was fetched waits in one queue; a version per partition makes what was
- * fetched before an unassign or a hold void, as in librdkafka.
+ * The broker as the poller sees it: wf_kafka_ops. What was fetched waits in one queue; a version per partition makes
+ * what was fetched before an unassign or a hold void, as in librdkafka.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,7 +115,8 @@ static void consume_stop(wf_kafka *kafka) {
     broker_of(kafka)->stop = true;
 }
 
-static bool header(const wf_kafka_record *record, size_t index, const char **ret_name, const void **ret_value, size_t *ret_bytes) {
+static bool header(const wf_kafka_record *record, size_t index, const char **ret_name, const void **ret_value,
+                   size_t *ret_bytes) {
     const sim_entry *entry = record->message;
     if (index >= (size_t)(entry->key + 1) % 3) return false;
     *ret_name = index ? "trace" : "origin";

@@ -64,15 +64,19 @@ static void take(sim_broker *broker, bool lost, bool all) {
 }
 
 void sim_group_step(sim_broker *broker) {
-    if (broker->group == SIM_GROUP_JOINING) give(broker);
-    else take(broker, true, true);
+    if (broker->group == SIM_GROUP_JOINING)
+        give(broker);
+    else
+        take(broker, true, true);
 }
 
 void sim_broker_rebalance(sim_broker *broker) {
     if (broker->group != SIM_GROUP_STABLE || broker->closing) return;
     bool cooperative = broker->plan->cooperative;
-    if (has_any(broker) && (!cooperative || sim_percent(broker->chance, 60))) take(broker, false, !cooperative);
-    else set_state(broker, SIM_GROUP_JOINING, sim_broker_latency_ns(broker));
+    if (has_any(broker) && (!cooperative || sim_percent(broker->chance, 60)))
+        take(broker, false, !cooperative);
+    else
+        set_state(broker, SIM_GROUP_JOINING, sim_broker_latency_ns(broker));
 }
 
 void sim_broker_complete(sim_broker *broker) {
@@ -101,14 +105,16 @@ static void close_now(sim_broker *broker) {
 void sim_group_close(sim_broker *broker) {
     broker->closing = true;
     if (broker->group == SIM_GROUP_REVOKING) return;
-    if (has_any(broker)) take(broker, broker->expelled, true);
-    else close_now(broker);
+    if (has_any(broker))
+        take(broker, broker->expelled, true);
+    else
+        close_now(broker);
 }
 
 void sim_group_answered(sim_broker *broker, bool assigned, const wf_kafka_partition *list, size_t count) {
     if (assigned) {
-        SIM_CHECK(broker->group == SIM_GROUP_ASSIGNING || broker->group == SIM_GROUP_EXPELLED || broker->group == SIM_GROUP_REVOKING ||
-                      broker->group == SIM_GROUP_CLOSED,
+        SIM_CHECK(broker->group == SIM_GROUP_ASSIGNING || broker->group == SIM_GROUP_EXPELLED ||
+                      broker->group == SIM_GROUP_REVOKING || broker->group == SIM_GROUP_CLOSED,
                   "assign() answers nothing");
         if (broker->group == SIM_GROUP_ASSIGNING) set_state(broker, SIM_GROUP_STABLE, 0);
         return;
@@ -121,7 +127,10 @@ void sim_group_answered(sim_broker *broker, bool assigned, const wf_kafka_partit
     }
     SIM_CHECK(broker->plan->cooperative || !has_any(broker), "unassign() left partitions out");
     broker->expelled = broker->expelled && has_any(broker);
-    if (broker->closing && has_any(broker)) take(broker, broker->expelled, true);
-    else if (broker->closing) close_now(broker);
-    else set_state(broker, broker->expelled ? SIM_GROUP_EXPELLED : SIM_GROUP_JOINING, sim_broker_latency_ns(broker));
+    if (broker->closing && has_any(broker))
+        take(broker, broker->expelled, true);
+    else if (broker->closing)
+        close_now(broker);
+    else
+        set_state(broker, broker->expelled ? SIM_GROUP_EXPELLED : SIM_GROUP_JOINING, sim_broker_latency_ns(broker));
 }

@@ -49,7 +49,8 @@ static void judge_failure(const sim_world *world) {
     case WEFT_OK:
         return;
     case WEFT_EHANDLER:
-        SIM_CHECK(manager->failure_policy == WF_FAILURE_STOP, "the consumer stops because of a record, against failure.policy");
+        SIM_CHECK(manager->failure_policy == WF_FAILURE_STOP,
+                  "the consumer stops because of a record, against failure.policy");
         return;
     case WEFT_ESTUCK:
         SIM_CHECK(manager->handler_deadline_ns > 0, "the consumer stops because of a deadline that there is not");
@@ -76,8 +77,8 @@ static void judge_failure(const sim_world *world) {
 
 static void must_be_drained_by(sim_world *world, uint32_t id, uint64_t until_ns) {
     while (!world->actors[id].is_drained) {
-        SIM_CHECK(world->now_ns <= until_ns, "%s is not drained, %.1f ms past its time", world->actors[id].actor.class->name,
-                  (double)(world->now_ns - until_ns) / 1e6);
+        SIM_CHECK(world->now_ns <= until_ns, "%s is not drained, %.1f ms past its time",
+                  world->actors[id].actor.class->name, (double)(world->now_ns - until_ns) / 1e6);
         sim_world_step(world);
     }
 }
@@ -99,7 +100,8 @@ static void stop(sim_world *world, uint64_t patience_ns) {
         if (order[i] != SIM_MANAGER) continue;
         /* Everything that is out now was said to be abandoned, and nothing else. */
         sim_world_settle(world);
-        SIM_CHECK(world->abandoned == out, "%u records were out at the end, %u are said to be abandoned", out, world->abandoned);
+        SIM_CHECK(world->abandoned == out, "%u records were out at the end, %u are said to be abandoned", out,
+                  world->abandoned);
     }
 }
 
@@ -162,7 +164,8 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
     }
     broker->plan = &mine;
     sim_truth_init(truth, broker, &mine);
-    *script = (sim_script){.truth = truth, .broker = broker, .plan = &mine, .chance = chance, .poisoned = skips || !last};
+    *script =
+        (sim_script){.truth = truth, .broker = broker, .plan = &mine, .chance = chance, .poisoned = skips || !last};
     *world = (sim_world){.plan = &mine,
                          .chance = chance,
                          .broker = broker,
@@ -173,8 +176,10 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
                          .steps_max = steps_max};
     sim_world_start(world);
     chaos(world);
-    if (last) finish(world);
-    else end_somehow(world);
+    if (last)
+        finish(world);
+    else
+        end_somehow(world);
     judge_failure(world);
     sim_world_end(world);
     history->handled += truth->handled;

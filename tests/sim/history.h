@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One history of a seed: some incarnations of the consumer, one after the other on the same broker; the last one in the calm
- * must finish everything.
+ * One history of a seed: some incarnations of the consumer, one after the other on the same broker; the last one in the
+ * calm must finish everything.
  */
 #ifndef SIM_HISTORY_H
 #define SIM_HISTORY_H

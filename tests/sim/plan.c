@@ -35,7 +35,8 @@ static void make_manager(sim_plan *plan, sim_chance *chance) {
     manager->retry_backoff_max_ns = manager->retry_backoff_ns * sim_between(chance, 1, 20);
     manager->failure_policy = sim_percent(chance, 60) ? WF_FAILURE_SKIP : WF_FAILURE_STOP;
     manager->stuck_policy = sim_percent(chance, 70) ? WF_STUCK_ABANDON : WF_STUCK_STOP;
-    manager->handler_deadline_ns = sim_percent(chance, 30) ? sim_pick(chance, (const uint64_t[]){5, 100, 2000}, 3) * ms : 0;
+    manager->handler_deadline_ns =
+        sim_percent(chance, 30) ? sim_pick(chance, (const uint64_t[]){5, 100, 2000}, 3) * ms : 0;
     manager->stuck_grace_ns = sim_pick(chance, (const uint64_t[]){0, 50, 5000}, 3) * ms;
     plan->metadata_max_bytes = (uint32_t)sim_pick(chance, (const uint64_t[]){64, 64, 120, 4096}, 4);
     manager->map_span = wf_metadata_span_that_fits(plan->metadata_max_bytes);
@@ -91,6 +92,7 @@ void sim_plan_make(sim_plan *plan, uint64_t seed) {
     make_faults(plan, &chance);
     plan->incarnations = (uint32_t)sim_between(&chance, 1, SIM_INCARNATIONS_MAX);
     plan->chaos_steps_max = (uint32_t)sim_pick(&chance, (const uint64_t[]){50, 500, 2500}, 3);
-    for (int i = 0; i < SIM_ACTIONS; i++) plan->weights[i] = (unsigned)sim_pick(&chance, (const uint64_t[]){1, 4, 12}, 3);
+    for (int i = 0; i < SIM_ACTIONS; i++)
+        plan->weights[i] = (unsigned)sim_pick(&chance, (const uint64_t[]){1, 4, 12}, 3);
     plan->weights[SIM_TIME] = (unsigned)sim_pick(&chance, (const uint64_t[]){0, 1, 4}, 3);
 }

@@ -12,7 +12,8 @@ static void must_be_readable(const weft_record *record, const sim_flight *flight
     SIM_CHECK(bytes == entry->value_bytes, "a record with another value");
     size_t headers = weft_record_header_count(record);
     SIM_CHECK(headers == (size_t)(entry->key + 1) % 3, "a record with %zu headers", headers);
-    for (size_t i = 0; i < headers; i++) SIM_CHECK(weft_record_header(record, i, &name, &value, &header_bytes), "a header is missing");
+    for (size_t i = 0; i < headers; i++)
+        SIM_CHECK(weft_record_header(record, i, &name, &value, &header_bytes), "a header is missing");
 }
 
 /* What the tests of the accessors cover is not tested again; what the window of time makes of a record is. */
@@ -45,10 +46,11 @@ static void complete(sim_script *script, sim_token *token) {
     token->open = false;
     weft_status status = weft_complete(token->token, token->result, reason);
     script->completed = true;
-    sim_trace("handler: completes %s/%d %lld result=%d: %s", token->log->topic, token->log->partition, (long long)token->offset, token->result,
-              weft_status_text(status));
+    sim_trace("handler: completes %s/%d %lld result=%d: %s", token->log->topic, token->log->partition,
+              (long long)token->offset, token->result, weft_status_text(status));
     SIM_CHECK(was_open || status == WEFT_ESTALE, "a token that is over was taken: %s", weft_status_text(status));
-    SIM_CHECK(!was_open || status == WEFT_OK || may_be_stale, "an open token was refused: %s", weft_status_text(status));
+    SIM_CHECK(!was_open || status == WEFT_OK || may_be_stale, "an open token was refused: %s",
+              weft_status_text(status));
     if (status == WEFT_OK && token->result == WEFT_SUCCESS) token->log->entries[token->offset].finished = true;
 }
 
@@ -98,11 +100,14 @@ weft_result sim_script_handle(const weft_record *record, void *context) {
     sim_entry *entry = &flight->log->entries[flight->offset];
     bool fails = entry->failures == SIM_POISON ? script->poisoned : record->attempt <= entry->failures;
     weft_result result = fails ? WEFT_FAILURE : WEFT_SUCCESS;
-    if (entry->defers) result = defer(script, record, flight, result);
-    else if (fails) result = fail(script, record);
-    else entry->finished = true;
-    sim_trace("handler: %s/%d %lld attempt=%u returns %d", flight->log->topic, flight->log->partition, (long long)flight->offset,
-              record->attempt, result);
+    if (entry->defers)
+        result = defer(script, record, flight, result);
+    else if (fails)
+        result = fail(script, record);
+    else
+        entry->finished = true;
+    sim_trace("handler: %s/%d %lld attempt=%u returns %d", flight->log->topic, flight->log->partition,
+              (long long)flight->offset, record->attempt, result);
     return result;
 }
 

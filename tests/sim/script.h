@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What handlers do: succeed, fail some times, defer and keep the promise later (or before the handler returned, or never), answer
- * nonsense. All by seed.
+ * What handlers do: succeed, fail some times, defer and keep the promise later (or before the handler returned, or
+ * never), answer nonsense. All by seed.
  */
 #ifndef SIM_SCRIPT_H
 #define SIM_SCRIPT_H
@@ -28,8 +28,8 @@ typedef struct sim_script {
     sim_chance *chance;
     sim_token tokens[SIM_TOKENS_MAX];
     uint32_t token_count;
-    bool poisoned;   /* records that are poison fail in this incarnation */
-    bool completed;  /* weft_complete() was called: the waker's descriptor may ring */
+    bool poisoned;  /* records that are poison fail in this incarnation */
+    bool completed; /* weft_complete() was called: the waker's descriptor may ring */
 } sim_script;
 
 /* The two kinds of handlers; the context is a sim_script. */

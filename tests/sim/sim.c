@@ -35,9 +35,10 @@ static void report(void) {
     char text[512];
     if (now.reported || now.seed == UINT64_MAX) return;
     now.reported = true;
-    int bytes = snprintf(text, sizeof text, "failed: seed=%llu step=%llu\nagain: %s --seed %llu --trace\n%llu passed, 1 failed\n",
-                         (unsigned long long)now.seed, (unsigned long long)now.history.steps, now.program, (unsigned long long)now.seed,
-                         (unsigned long long)now.passed);
+    int bytes = snprintf(text, sizeof text,
+                         "failed: seed=%llu step=%llu\nagain: %s --seed %llu --trace\n%llu passed, 1 failed\n",
+                         (unsigned long long)now.seed, (unsigned long long)now.history.steps, now.program,
+                         (unsigned long long)now.seed, (unsigned long long)now.passed);
     ssize_t written = write(STDOUT_FILENO, text, (size_t)bytes);
     (void)written;
 }
@@ -127,8 +128,8 @@ int main(int count, char **arguments) {
     }
     double seconds = (double)(wf_clock_now_ns() - began_ns) / 1e9;
     now.seed = UINT64_MAX;
-    printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n", (unsigned long long)runs, seconds,
-           (double)runs / seconds, (unsigned long long)steps, (unsigned long long)handled);
+    printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n", (unsigned long long)runs,
+           seconds, (double)runs / seconds, (unsigned long long)steps, (unsigned long long)handled);
     printf("%llu passed, 0 failed\n", (unsigned long long)now.passed);
     return 0;
 }

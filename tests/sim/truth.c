@@ -39,8 +39,10 @@ sim_flight *sim_truth_flight(sim_truth *truth, const wf_record *block) {
 
 static void end_flight(sim_truth *truth, sim_flight *flight) {
     if (flight->lane != SIM_LANE_OPEN) truth->lane_out[flight->log->index][flight->lane]--;
-    if (flight->parked) truth->parked--;
-    else truth->lent--;
+    if (flight->parked)
+        truth->parked--;
+    else
+        truth->lent--;
     *flight = truth->flights[--truth->flight_count];
 }
 
@@ -86,10 +88,11 @@ static void begin_flight(sim_truth *truth, const wf_record *block) {
         end_abandoned(truth, log, lane);
         flight = sim_truth_flight(truth, block); /* it may have moved */
     }
-    SIM_CHECK(*out == 0 || *slice == truth->slices, "lane %d of %s/%d runs at two places: %lld is lent while another is out", flight->lane,
-              log->topic, log->partition, (long long)block->offset);
-    SIM_CHECK(*out == 0 || !truth->plan->batch, "two records of lane %d in one batch: %s/%d %lld", flight->lane, log->topic,
+    SIM_CHECK(*out == 0 || *slice == truth->slices,
+              "lane %d of %s/%d runs at two places: %lld is lent while another is out", flight->lane, log->topic,
               log->partition, (long long)block->offset);
+    SIM_CHECK(*out == 0 || !truth->plan->batch, "two records of lane %d in one batch: %s/%d %lld", flight->lane,
+              log->topic, log->partition, (long long)block->offset);
     *slice = truth->slices;
     ++*out;
 }
@@ -99,13 +102,15 @@ static void work_sent(sim_truth *truth, const wf_slice *slice) {
     uint32_t count = 0;
     truth->slices++;
     for (const wf_record *block = slice->head; block; block = block->next, count++) begin_flight(truth, block);
-    SIM_CHECK(count == slice->count && count > 0 && count <= manager->slice_max_records, "a slice of %u records, said to have %u", count,
-              slice->count);
-    SIM_CHECK(truth->lent <= manager->in_flight_max_records, "%u records are out, %u are allowed", truth->lent, manager->in_flight_max_records);
+    SIM_CHECK(count == slice->count && count > 0 && count <= manager->slice_max_records,
+              "a slice of %u records, said to have %u", count, slice->count);
+    SIM_CHECK(truth->lent <= manager->in_flight_max_records, "%u records are out, %u are allowed", truth->lent,
+              manager->in_flight_max_records);
     /* A deferred record that was abandoned counts here until it shows up again. */
     bool abandons = manager->handler_deadline_ns && manager->stuck_policy == WF_STUCK_ABANDON;
     SIM_CHECK(truth->parked == 0 || abandons || truth->lent + truth->parked <= manager->pending_max_records,
-              "%u records are deferred and %u are out, %u are allowed", truth->parked, truth->lent, manager->pending_max_records);
+              "%u records are deferred and %u are out, %u are allowed", truth->parked, truth->lent,
+              manager->pending_max_records);
 }
 
 static void done_arrives(sim_truth *truth, const wf_slice *slice) {
@@ -154,8 +159,8 @@ static sim_epoch *epoch_of(sim_truth *truth, uint32_t slot, sim_log **ret_log) {
 static void restore(sim_truth *truth, const wf_restore *restore) {
     sim_log *log = sim_broker_log(truth->broker, restore->topic, restore->partition);
     sim_epoch *epoch = &truth->epochs[log->index];
-    SIM_CHECK(!epoch->live && restore->epoch > epoch->epoch, "epoch %u of %s/%d begins inside another", restore->epoch, log->topic,
-              log->partition);
+    SIM_CHECK(!epoch->live && restore->epoch > epoch->epoch, "epoch %u of %s/%d begins inside another", restore->epoch,
+              log->topic, log->partition);
     free(epoch->runs);
     epoch->runs = NULL;
     epoch->run_count = 0;
@@ -165,7 +170,8 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->bounded = false;
     epoch->base = epoch->came_end = epoch->committed = restore->base;
     epoch->metadata_bytes = 0;
-    if (restore->base >= 0) wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &epoch->runs, &epoch->run_count);
+    if (restore->base >= 0)
+        wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &epoch->runs, &epoch->run_count);
     for (int64_t at = 0; at < log->end; at++) log->entries[at].came = log->entries[at].done = false;
 }
 
@@ -178,9 +184,10 @@ static bool is_restored(const sim_epoch *epoch, int64_t offset) {
 static void record_came(sim_truth *truth, const wf_record *block) {
     sim_log *log;
     sim_epoch *epoch = epoch_of(truth, block->slot, &log);
-    SIM_CHECK(epoch->live && block->epoch == epoch->epoch, "%s/%d %lld comes in an epoch that is over", log->topic, log->partition,
+    SIM_CHECK(epoch->live && block->epoch == epoch->epoch, "%s/%d %lld comes in an epoch that is over", log->topic,
+              log->partition, (long long)block->offset);
+    SIM_CHECK(block->offset >= epoch->came_end, "%s/%d %lld comes again", log->topic, log->partition,
               (long long)block->offset);
-    SIM_CHECK(block->offset >= epoch->came_end, "%s/%d %lld comes again", log->topic, log->partition, (long long)block->offset);
     if (epoch->base < 0) epoch->base = block->offset;
     epoch->came_end = block->offset + 1;
     log->entries[block->offset].came = true;
@@ -192,7 +199,8 @@ static void record_came(sim_truth *truth, const wf_record *block) {
 static void log_end_sent(sim_truth *truth, const wf_log_end *log_end) {
     sim_log *log;
     sim_epoch *epoch = epoch_of(truth, log_end->slot, &log);
-    if (!epoch->bounded && epoch->run_count && epoch->runs[epoch->run_count - 1].end > log_end->end) epoch->map_used = false;
+    if (!epoch->bounded && epoch->run_count && epoch->runs[epoch->run_count - 1].end > log_end->end)
+        epoch->map_used = false;
     epoch->bounded = true;
     if (!log_end->reached) return;
     if (epoch->base < 0) epoch->base = epoch->came_end = log_end->end;
@@ -209,7 +217,8 @@ static void completed_sent(sim_truth *truth, const wf_completed *completed) {
     entry->done = true;
     epoch->completed++;
     if (entry->finished) return;
-    SIM_CHECK(truth->plan->manager.failure_policy == WF_FAILURE_SKIP && entry->last_attempt >= truth->plan->manager.max_attempts,
+    SIM_CHECK(truth->plan->manager.failure_policy == WF_FAILURE_SKIP &&
+                  entry->last_attempt >= truth->plan->manager.max_attempts,
               "COMPLETED of %s/%d %lld, which never succeeded (attempt %u of %u)", log->topic, log->partition,
               (long long)completed->offset, entry->last_attempt, truth->plan->manager.max_attempts);
     entry->finished = true;
@@ -249,7 +258,8 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
         restore(truth, body);
         break;
     case WF_MSG_RECORDS:
-        for (const wf_record *block = ((const wf_chain *)body)->head; block; block = block->next) record_came(truth, block);
+        for (const wf_record *block = ((const wf_chain *)body)->head; block; block = block->next)
+            record_came(truth, block);
         break;
     case WF_MSG_LOG_END:
         log_end_sent(truth, body);
@@ -261,7 +271,8 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
         for (size_t i = 0; i < bytes / sizeof(wf_completed); i++) completed_sent(truth, (const wf_completed *)body + i);
         break;
     case WF_MSG_CREDIT:
-        for (const wf_record *block = ((const wf_credit *)body)->head; block; block = block->next) goes_home(truth, block);
+        for (const wf_record *block = ((const wf_credit *)body)->head; block; block = block->next)
+            goes_home(truth, block);
         break;
     case WF_MSG_COMMITTED:
         committed_sent(truth, body);
@@ -287,14 +298,15 @@ sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record) {
     sim_entry *entry = &log->entries[flight->offset];
     entry->last_attempt = record->attempt;
     bool current = log->ours && record->state != WF_RECORD_DROPPED;
-    SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset), "%s/%d %lld runs again, but the commit at %lld calls it complete",
-              log->topic, log->partition, (long long)flight->offset, (long long)log->committed);
+    SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset),
+              "%s/%d %lld runs again, but the commit at %lld calls it complete", log->topic, log->partition,
+              (long long)flight->offset, (long long)log->committed);
     if (flight->lane == SIM_LANE_OPEN) return flight;
     for (int64_t at = log->start; at < flight->offset; at++) {
         const sim_entry *before = &log->entries[at];
         if (!before->exists || before->finished || lane_of(truth, before) != flight->lane) continue;
-        sim_fail("%s/%d %lld starts before %lld of the same lane is finished", log->topic, log->partition, (long long)flight->offset,
-                 (long long)at);
+        sim_fail("%s/%d %lld starts before %lld of the same lane is finished", log->topic, log->partition,
+                 (long long)flight->offset, (long long)at);
     }
     return flight;
 }

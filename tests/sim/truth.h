@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is true, kept by brute force beside the actors: it sees the messages that they send and get, and what the handlers do.
+ * What is true, kept by brute force beside the actors: it sees the messages that they send and get, and what the
+ * handlers do.
  *
  * What it checks at every message and every call of a handler:
- * 1. An ordered lane has records out in one place at a time, from WORK until DONE (deferred ones: until they were completed too),
- *    across epochs. Within it a record starts only when all before it are finished.
+ * 1. An ordered lane has records out in one place at a time, from WORK until DONE (deferred ones: until they were
+ * completed too), across epochs. Within it a record starts only when all before it are finished.
  * 2. Every slice comes back as it went; a record that is out is not sent home, and nothing is out twice.
  * 3. What the committed map calls complete does not run again.
  * 4. COMPLETED is said once per epoch, of records that succeeded or that the policy gave up.
@@ -36,16 +37,16 @@ typedef struct sim_flight {
 typedef struct sim_epoch {
     uint32_t slot;
     uint32_t epoch;
-    bool live;           /* from RESTORE to DRAINED */
+    bool live; /* from RESTORE to DRAINED */
     bool bounded;
     bool map_used;
-    int64_t base;        /* -1: nothing came yet and nothing was committed */
+    int64_t base; /* -1: nothing came yet and nothing was committed */
     int64_t came_end;
     wf_offset_run *runs; /* the restored map */
     size_t run_count;
-    int64_t committed;   /* last offset that the poller told the tracker; -1: none */
+    int64_t committed; /* last offset that the poller told the tracker; -1: none */
     uint64_t metadata_bytes;
-    uint64_t completed;  /* since the incarnation began */
+    uint64_t completed; /* since the incarnation began */
     uint64_t restored;
 } sim_epoch;
 

@@ -88,7 +88,9 @@ static void on_observed(void *state, weft_env *env, const weft_message *message)
         credit.events = (uint32_t)(message->body_bytes / sizeof(weft_event_completion));
         const weft_event_completion *completions = message->body;
         for (uint32_t i = 0; i < credit.events; i++)
-            SIM_CHECK(sim_broker_log(world->broker, completions[i].topic, completions[i].partition)->entries[completions[i].offset].finished,
+            SIM_CHECK(sim_broker_log(world->broker, completions[i].topic, completions[i].partition)
+                          ->entries[completions[i].offset]
+                          .finished,
                       "an event names a record that is not finished");
     }
     world->events_seen += credit.events;
@@ -103,10 +105,11 @@ static const weft_actor_class observer = {
 /* --- mail */
 
 void sim_world_send(sim_world *world, uint32_t from, uint32_t to, uint32_t type, const void *body, size_t bytes) {
-    SIM_CHECK(to > 0 && to < SIM_IDS && (to == SIM_PROGRAM || world->actors[to].exists), "a message to actor %u, who is nobody", to);
+    SIM_CHECK(to > 0 && to < SIM_IDS && (to == SIM_PROGRAM || world->actors[to].exists),
+              "a message to actor %u, who is nobody", to);
     const wf_message_info *info = wf_message_find(type);
-    SIM_CHECK(info && (info->many ? bytes % info->body_bytes == 0 && bytes > 0 : bytes == info->body_bytes), "%s with %zu bytes",
-              wf_message_name(type), bytes);
+    SIM_CHECK(info && (info->many ? bytes % info->body_bytes == 0 && bytes > 0 : bytes == info->body_bytes),
+              "%s with %zu bytes", wf_message_name(type), bytes);
     sim_mail *mail = malloc(sizeof *mail + bytes);
     WF_CHECK(mail != NULL);
     *mail = (sim_mail){.type = type, .bytes = (uint32_t)bytes};
@@ -160,7 +163,8 @@ static bool is_awake(const sim_world *world, uint32_t id) {
 static unsigned count_lines(const sim_world *world) {
     unsigned count = 0;
     for (uint32_t to = 1; to < SIM_IDS && world->mail_count; to++)
-        for (uint32_t from = 1; from < SIM_IDS && is_awake(world, to); from++) count += world->lines[from][to].head != NULL;
+        for (uint32_t from = 1; from < SIM_IDS && is_awake(world, to); from++)
+            count += world->lines[from][to].head != NULL;
     return count;
 }
 
@@ -205,7 +209,8 @@ static void give_turn(sim_hosted *host) {
 
 /* Descriptors that are readable touch those who watch them; like the loop, which reads them empty. */
 static void ring(sim_world *world) {
-    bool *events = &world->broker->events_ring, *records = &world->broker->records_ring, *done = &world->script->completed;
+    bool *events = &world->broker->events_ring, *records = &world->broker->records_ring,
+         *done = &world->script->completed;
     if (!*events && !*records && !*done) return;
     for (uint32_t id = SIM_POLLER; id < SIM_IDS; id++)
         for (int i = 0; i < WEFT_WATCH_MAX; i++) {
@@ -246,7 +251,8 @@ static void jump(sim_world *world) {
 /* --- steps */
 
 static void maybe_stall(sim_world *world) {
-    if (world->calm || !sim_percent(world->chance, world->plan->stall_percent) || !sim_percent(world->chance, 20)) return;
+    if (world->calm || !sim_percent(world->chance, world->plan->stall_percent) || !sim_percent(world->chance, 20))
+        return;
     sim_hosted *host = &world->actors[SIM_FIRST_WORKER + sim_below(world->chance, world->plan->workers)];
     host->asleep_until_ns = world->now_ns + sim_below(world->chance, world->plan->stall_ns_max);
 }
@@ -308,8 +314,10 @@ void sim_world_step(sim_world *world) {
     }
     maybe_stall(world);
     ring(world);
-    if (measure(world, counts) == 0) jump(world);
-    else act(world, choose(world, counts), counts);
+    if (measure(world, counts) == 0)
+        jump(world);
+    else
+        act(world, choose(world, counts), counts);
     if (*world->step % 8 == 0) sim_audit_blocks(world);
 }
 
@@ -352,11 +360,15 @@ static void spawn_ring(sim_world *world) {
     manager.tracker = SIM_TRACKER;
     manager.exporter = SIM_EXPORTER;
     manager.pending = world->pending;
-    wf_offset_tracker_options tracker = {.manager = SIM_MANAGER, .encoder = SIM_ENCODER, .commit_interval_ns = plan->commit_interval_ns};
+    wf_offset_tracker_options tracker = {
+        .manager = SIM_MANAGER, .encoder = SIM_ENCODER, .commit_interval_ns = plan->commit_interval_ns};
     wf_metadata_encoder_options encoder = {
         .tracker = SIM_TRACKER, .poller = SIM_POLLER, .exporter = SIM_EXPORTER, .max_bytes = plan->metadata_max_bytes};
-    wf_exporter_options exporter = {
-        .poller = SIM_POLLER, .manager = SIM_MANAGER, .tracker = SIM_TRACKER, .encoder = SIM_ENCODER, .tick_ns = 1000 * ms};
+    wf_exporter_options exporter = {.poller = SIM_POLLER,
+                                    .manager = SIM_MANAGER,
+                                    .tracker = SIM_TRACKER,
+                                    .encoder = SIM_ENCODER,
+                                    .tick_ns = 1000 * ms};
     spawn(world, SIM_POLLER, &wf_poller, &poller);
     spawn(world, SIM_MANAGER, &wf_work_manager, &manager);
     spawn(world, SIM_TRACKER, &wf_offset_tracker, &tracker);
@@ -370,25 +382,31 @@ static void spawn_workers(sim_world *world) {
     wf_waker_options waker = {.manager = SIM_MANAGER, .pending = world->pending};
     if (world->pending) spawn(world, SIM_WAKER, &wf_waker, &waker);
     for (uint32_t i = 0; i < plan->workers; i++) {
-        wf_worker_options worker = {.manager = SIM_MANAGER, .number = i, .context = world->script, .pending = world->pending};
-        if (plan->batch) worker.batch_handler = sim_script_handle_batch;
-        else worker.handler = sim_script_handle;
+        wf_worker_options worker = {
+            .manager = SIM_MANAGER, .number = i, .context = world->script, .pending = world->pending};
+        if (plan->batch)
+            worker.batch_handler = sim_script_handle_batch;
+        else
+            worker.handler = sim_script_handle;
         spawn(world, SIM_FIRST_WORKER + i, &wf_worker, &worker);
     }
 }
 
 void sim_world_start(sim_world *world) {
     /* The same capacity always: tables are used again within the process, and a seed must mean the same in each. */
-    if (!world->plan->inline_engine) SIM_CHECK(wf_pending_open(1024, &world->pending) == WEFT_OK, "no table for deferred records");
+    if (!world->plan->inline_engine)
+        SIM_CHECK(wf_pending_open(1024, &world->pending) == WEFT_OK, "no table for deferred records");
     spawn_ring(world);
     spawn_workers(world);
     for (uint32_t id = SIM_POLLER; id < SIM_IDS; id++)
         if (world->actors[id].exists) wf_actor_start(&world->actors[id].actor);
-    wf_subscribe subscribe = {.actor = SIM_OBSERVER, .credit = OBSERVER_CREDIT, .completions = true, .snapshots = world->plan->ask_rate > 0};
+    wf_subscribe subscribe = {
+        .actor = SIM_OBSERVER, .credit = OBSERVER_CREDIT, .completions = true, .snapshots = world->plan->ask_rate > 0};
     sim_world_send(world, SIM_PROGRAM, SIM_EXPORTER, WF_MSG_SUBSCRIBE, &subscribe, sizeof subscribe);
 }
 
 void sim_world_stop_actor(sim_world *world, uint32_t id, uint64_t deadline_ns) {
-    sim_trace("program stops %s, deadline in %.1f ms", name_of(world, id), ((double)deadline_ns - (double)world->now_ns) / 1e6);
+    sim_trace("program stops %s, deadline in %.1f ms", name_of(world, id),
+              ((double)deadline_ns - (double)world->now_ns) / 1e6);
     wf_actor_stop(&world->actors[id].actor, deadline_ns);
 }

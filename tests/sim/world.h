@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One incarnation of a consumer: the production actors on one thread, with a virtual clock. Messages wait in one FIFO per sender and
- * receiver; which FIFO goes on, which actor gets its turn, whose timer fires, what the broker does and when time goes on is the
- * seed's choice. Time jumps when nothing else can happen.
+ * One incarnation of a consumer: the production actors on one thread, with a virtual clock. Messages wait in one FIFO
+ * per sender and receiver; which FIFO goes on, which actor gets its turn, whose timer fires, what the broker does and
+ * when time goes on is the seed's choice. Time jumps when nothing else can happen.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
@@ -53,7 +53,7 @@ typedef struct sim_world {
     sim_truth *truth;
     sim_script *script;
     uint64_t now_ns;
-    uint64_t *step;          /* of the whole history */
+    uint64_t *step; /* of the whole history */
     uint64_t steps_max;
     bool calm;
     sim_hosted actors[SIM_IDS];
@@ -61,7 +61,7 @@ typedef struct sim_world {
     uint32_t mail_count;
     wf_pending *pending;
     /* What came for the program. */
-    weft_status failure;     /* weft_env_fail: the first one */
+    weft_status failure; /* weft_env_fail: the first one */
     struct weft_metrics *report;
     uint32_t abandoned;
     bool abandoned_came;

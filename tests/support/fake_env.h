@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One actor in a world made of paper: the test delivers messages, moves the clock and reads what the actor sent. Nothing happens by itself.
+ * One actor in a world made of paper: the test delivers messages, moves the clock and reads what the actor sent.
+ * Nothing happens by itself.
  */
 #ifndef WF_TEST_FAKE_ENV_H
 #define WF_TEST_FAKE_ENV_H
@@ -11,7 +12,7 @@ typedef struct fake_sent {
     weft_actor_id to;
     uint32_t type;
     size_t body_bytes;
-    void *body;      /* aligned; lives until fake_env_end() */
+    void *body; /* aligned; lives until fake_env_end() */
     uint64_t at_ns;
     bool taken;
 } fake_sent;

@@ -31,9 +31,15 @@ struct harness {
     uint64_t expected_records;
 };
 
-static const char *const mock_settings[] = {
-    "kafka.session.timeout.ms", "3600", "kafka.heartbeat.interval.ms", "200", "kafka.fetch.wait.max.ms", "10",
-    "drain.timeout.ms", "2000", NULL};
+static const char *const mock_settings[] = {"kafka.session.timeout.ms",
+                                            "3600",
+                                            "kafka.heartbeat.interval.ms",
+                                            "200",
+                                            "kafka.fetch.wait.max.ms",
+                                            "10",
+                                            "drain.timeout.ms",
+                                            "2000",
+                                            NULL};
 
 /* --- the handler */
 
@@ -106,8 +112,10 @@ static weft_config *config_of(harness *under_test) {
     set(config, "group.id", under_test->group);
     set(config, "topics", plan->topics);
     set(config, "log.level", getenv("WEFT_TEST_LOG") ? getenv("WEFT_TEST_LOG") : "error");
-    for (size_t i = 0; !plan->real_broker && mock_settings[i]; i += 2) set(config, mock_settings[i], mock_settings[i + 1]);
-    for (size_t i = 0; plan->settings && plan->settings[i]; i += 2) set(config, plan->settings[i], plan->settings[i + 1]);
+    for (size_t i = 0; !plan->real_broker && mock_settings[i]; i += 2)
+        set(config, mock_settings[i], mock_settings[i + 1]);
+    for (size_t i = 0; plan->settings && plan->settings[i]; i += 2)
+        set(config, plan->settings[i], plan->settings[i + 1]);
     under_test->max_attempts = (unsigned)strtoul(weft_config_get(config, "max.attempts"), NULL, 10);
     under_test->skips = strcmp(weft_config_get(config, "failure.policy"), "skip") == 0;
     return config;
@@ -123,8 +131,10 @@ static harness *prepare(const harness_plan *plan) {
     under_test->group = plan->group ? strdup(plan->group) : must_name("group");
     under_test->judge = plan->judge ? plan->judge : judge_new(plan->lanes);
     config = config_of(under_test);
-    if (plan->batch) status = weft_consumer_new_batch(config, on_batch, under_test, &under_test->consumer);
-    else status = weft_consumer_new(config, on_record, under_test, &under_test->consumer);
+    if (plan->batch)
+        status = weft_consumer_new_batch(config, on_batch, under_test, &under_test->consumer);
+    else
+        status = weft_consumer_new(config, on_record, under_test, &under_test->consumer);
     if (status == WEFT_ECONFIG) {
         char *problems = weft_config_problems(config);
 
@@ -193,7 +203,8 @@ uint64_t harness_expect(harness *under_test, const char *topic, int partitions) 
         expected_partition *expected = &under_test->expected[under_test->expected_count++];
         int64_t first, end;
 
-        MUST(under_test->expected_count <= PARTITIONS_MAX && strlen(topic) < sizeof expected->topic, "too much expected");
+        MUST(under_test->expected_count <= PARTITIONS_MAX && strlen(topic) < sizeof expected->topic,
+             "too much expected");
         topic_ends(under_test->bootstrap, topic, partition, &first, &end);
         judge_expect(under_test->judge, topic, partition, first, end);
         snprintf(expected->topic, sizeof expected->topic, "%s", topic);
@@ -224,8 +235,10 @@ bool harness_await_metrics(harness *under_test, harness_condition condition, voi
 
         MUST(status == WEFT_OK, "metrics: %s", weft_status_text(status));
         if (condition(metrics, context)) {
-            if (ret_metrics) *ret_metrics = metrics;
-            else free(metrics);
+            if (ret_metrics)
+                *ret_metrics = metrics;
+            else
+                free(metrics);
             return true;
         }
         free(metrics);
@@ -265,8 +278,8 @@ bool harness_is_all_committed(harness *under_test, char *ret_text, size_t text_b
         free(metadata);
         /* Nothing has to be committed for a log without records, nor is it wrong. */
         if (offset == expected->end ? bytes == 0 : offset == -1 && expected->end == 0) continue;
-        snprintf(ret_text, text_bytes, "%s[%d]: committed %" PRId64 " of %" PRId64 ", metadata of %zu bytes", expected->topic,
-                 expected->partition, offset, expected->end, bytes);
+        snprintf(ret_text, text_bytes, "%s[%d]: committed %" PRId64 " of %" PRId64 ", metadata of %zu bytes",
+                 expected->topic, expected->partition, offset, expected->end, bytes);
         return false;
     }
     return true;

@@ -24,20 +24,20 @@
 
 typedef struct harness harness;
 
-/* What a test does with a record; the judge knows already that it started. A handler that defers keeps the ticket, and whoever
- * completes the record ends it with harness_complete(). */
+/* What a test does with a record; the judge knows already that it started. A handler that defers keeps the ticket, and
+ * whoever completes the record ends it with harness_complete(). */
 typedef weft_result (*harness_work)(harness *under_test, const weft_record *record, judge_ticket ticket, void *context);
 
 typedef struct harness_plan {
     const char *bootstrap;
-    const char *group;            /* NULL: one of its own */
-    const char *topics;           /* as in the option */
-    const char *const *settings;  /* pairs of weft's options, NULL at the end, or NULL */
-    bool real_broker;             /* without the settings that make a consumer quick on the mock */
-    bool batch;                   /* through a batch handler */
+    const char *group;           /* NULL: one of its own */
+    const char *topics;          /* as in the option */
+    const char *const *settings; /* pairs of weft's options, NULL at the end, or NULL */
+    bool real_broker;            /* without the settings that make a consumer quick on the mock */
+    bool batch;                  /* through a batch handler */
     judge_lanes lanes;
-    test_judge *judge;            /* NULL: one of its own; shared by the consumers of a restart or of a group */
-    harness_work work;            /* NULL: success at once */
+    test_judge *judge; /* NULL: one of its own; shared by the consumers of a restart or of a group */
+    harness_work work; /* NULL: success at once */
     void *context;
     void (*prepare)(weft_consumer *consumer, void *context); /* between new and start; NULL: nothing */
 } harness_plan;
@@ -57,22 +57,23 @@ uint64_t harness_expect(harness *under_test, const char *topic, int partitions);
 bool harness_await(harness *under_test, uint64_t ended, uint64_t timeout_ms);
 bool harness_await_all(harness *under_test, uint64_t timeout_ms);
 
-/* Wait until the gauges say so, looking at them every few milliseconds. The metrics that did are in *ret_metrics (free it) when that
- * is not NULL. */
+/* Wait until the gauges say so, looking at them every few milliseconds. The metrics that did are in *ret_metrics (free
+ * it) when that is not NULL. */
 typedef bool (*harness_condition)(const weft_metrics *metrics, void *context);
 bool harness_await_metrics(harness *under_test, harness_condition condition, void *context, uint64_t timeout_ms,
                            weft_metrics **ret_metrics);
 /* Ready-made conditions; the context is not used. */
-bool harness_is_assigned(const weft_metrics *metrics, void *context);  /* something is assigned */
-bool harness_is_committed(const weft_metrics *metrics, void *context); /* no lag, and the frontier is committed everywhere */
+bool harness_is_assigned(const weft_metrics *metrics, void *context); /* something is assigned */
+bool harness_is_committed(const weft_metrics *metrics,
+                          void *context); /* no lag, and the frontier is committed everywhere */
 
 /* Complete a deferred record and tell the judge, in the right order. */
 weft_status harness_complete(harness *under_test, weft_token token, judge_ticket ticket, weft_result result);
 
 weft_status harness_stop(harness *under_test, int64_t timeout_ms);
 
-/* After stop. The judge is content, and everything that is in the partitions of harness_expect() is committed, without a map.
- * `ret_text` says what was seen. */
+/* After stop. The judge is content, and everything that is in the partitions of harness_expect() is committed, without
+ * a map. `ret_text` says what was seen. */
 bool harness_is_content(harness *under_test, char *ret_text, size_t text_bytes);
 /* The second half of it alone. */
 bool harness_is_all_committed(harness *under_test, char *ret_text, size_t text_bytes);

@@ -113,8 +113,11 @@ enum { NAME_OPEN = 1, NAME_SERIAL = 2, NAME_FIRST_KEY = 3 };
 
 model_lane *model_add(lanes_model *model, wf_record *record) {
     bool null_key = record->key_bytes < 0;
-    bool open = model->ordering == WF_ORDER_UNORDERED || (model->ordering == WF_ORDER_KEY && null_key && !model->null_key_serial);
-    uint64_t name = open ? NAME_OPEN : model->ordering == WF_ORDER_PARTITION || null_key ? NAME_SERIAL : NAME_FIRST_KEY + record->key_hash;
+    bool open = model->ordering == WF_ORDER_UNORDERED ||
+                (model->ordering == WF_ORDER_KEY && null_key && !model->null_key_serial);
+    uint64_t name = open                                                ? NAME_OPEN
+                    : model->ordering == WF_ORDER_PARTITION || null_key ? NAME_SERIAL
+                                                                        : NAME_FIRST_KEY + record->key_hash;
     model_lane *lane = NULL;
     for (size_t i = 0; i < model->lanes.count && !lane; i++) {
         model_lane *each = model->lanes.items[i];
@@ -173,7 +176,8 @@ void model_take(lanes_model *model, const wf_take *take, model_list *ret_records
         leave(model, lane);
         take_from(model, lane, 1, &at);
     }
-    for (size_t rounds = model->ready.count; rounds && model->ready.count && ret_records->count < take->records_max; rounds--) {
+    for (size_t rounds = model->ready.count; rounds && model->ready.count && ret_records->count < take->records_max;
+         rounds--) {
         model_lane *lane = model->ready.items[0];
         uint64_t limit = take->records_max - ret_records->count;
         if (!lane->open && ret_records->count == 0 && take->lane_max > limit) limit = take->lane_max;

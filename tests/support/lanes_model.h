@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What lanes.h promises, written down naively: arrays, linear scans, no hashes. Tests drive it beside the real thing and compare.
+ * What lanes.h promises, written down naively: arrays, linear scans, no hashes. Tests drive it beside the real thing
+ * and compare.
  */
 #ifndef WF_TEST_LANES_MODEL_H
 #define WF_TEST_LANES_MODEL_H
@@ -24,8 +25,8 @@ typedef struct model_lane {
     bool open;
     model_place place;
     uint64_t retry_ns;
-    model_list queue; /* wf_record, in order */
-    model_list out;   /* wf_record, in the order in which they left */
+    model_list queue;     /* wf_record, in order */
+    model_list out;       /* wf_record, in the order in which they left */
     uint64_t passed_over; /* takes that served somebody and not this ready lane */
     uint64_t passes_max;  /* how many of those are fair */
 } model_lane;

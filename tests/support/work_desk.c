@@ -48,8 +48,8 @@ void desk_abort(work_desk *desk) {
 
 void desk_end(work_desk *desk) {
     desk_collect(desk);
-    MUST(desk->home_blocks == desk->given_records, "%llu of %llu blocks came home", (unsigned long long)desk->home_blocks,
-         (unsigned long long)desk->given_records);
+    MUST(desk->home_blocks == desk->given_records, "%llu of %llu blocks came home",
+         (unsigned long long)desk->home_blocks, (unsigned long long)desk->given_records);
     MUST(desk->credit_records == desk->given_records, "credit of %llu records came home for %llu",
          (unsigned long long)desk->credit_records, (unsigned long long)desk->given_records);
     MUST(desk->credit_bytes == desk->given_bytes, "credit of %llu bytes came home for %llu",
@@ -69,7 +69,12 @@ void desk_assign(work_desk *desk, uint32_t index, int64_t base, const wf_offset_
         slot->started = true;
         MUST(count == 0 || wf_window_restore(&slot->window, runs, count) == WEFT_OK, "the map can't be restored");
     }
-    wf_assigned assigned = {.topic = "orders", .partition = (int32_t)index, .slot = index, .epoch = slot->epoch, .count = count, .base = base};
+    wf_assigned assigned = {.topic = "orders",
+                            .partition = (int32_t)index,
+                            .slot = index,
+                            .epoch = slot->epoch,
+                            .count = count,
+                            .base = base};
     if (count) {
         assigned.runs = must_alloc(count, sizeof *runs);
         memcpy(assigned.runs, runs, count * sizeof *runs);
@@ -175,11 +180,16 @@ static bool collect_once(work_desk *desk) {
         if (prefix) desk->fake.sent_first = i;
         if (sent->taken) continue;
         sent->taken = true;
-        if (sent->type == WF_MSG_CREDIT) take_credit(desk, sent->body);
-        else if (sent->type == WF_MSG_FETCHED) take_fetched(desk, sent);
-        else if (sent->type == WF_MSG_COMPLETED) take_completed(desk, sent);
-        else if (sent->type == WF_MSG_DRAINED) take_drained(desk, sent->body);
-        else sent->taken = false;
+        if (sent->type == WF_MSG_CREDIT)
+            take_credit(desk, sent->body);
+        else if (sent->type == WF_MSG_FETCHED)
+            take_fetched(desk, sent);
+        else if (sent->type == WF_MSG_COMPLETED)
+            take_completed(desk, sent);
+        else if (sent->type == WF_MSG_DRAINED)
+            take_drained(desk, sent->body);
+        else
+            sent->taken = false;
         offsets = offsets || sent->type == WF_MSG_FETCHED || sent->type == WF_MSG_COMPLETED;
     }
     return offsets;
@@ -231,7 +241,10 @@ void desk_done(work_desk *desk, wf_slice slice, wf_done_status status) {
 void desk_done_each(work_desk *desk, wf_slice slice, const char *statuses) {
     MUST(strlen(statuses) == slice.count, "%s for %u records", statuses, slice.count);
     for (wf_record *record = slice.head; record; record = record->next, statuses++)
-        record->status = *statuses == 's' ? WF_DONE_SUCCESS : *statuses == 'f' ? WF_DONE_FAILURE : *statuses == 'p' ? WF_DONE_PENDING : WF_DONE_UNRUN;
+        record->status = *statuses == 's'   ? WF_DONE_SUCCESS
+                         : *statuses == 'f' ? WF_DONE_FAILURE
+                         : *statuses == 'p' ? WF_DONE_PENDING
+                                            : WF_DONE_UNRUN;
     send_done(desk, slice);
 }
 

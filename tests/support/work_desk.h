@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The work manager at a desk: the test plays poller, tracker and workers. The desk counts what every test wants counted: credit that went
- * out and came home, blocks that came home, offsets that were fetched and completed (in a real completion window).
+ * The work manager at a desk: the test plays poller, tracker and workers. The desk counts what every test wants
+ * counted: credit that went out and came home, blocks that came home, offsets that were fetched and completed (in a
+ * real completion window).
  */
 #ifndef WF_TEST_WORK_DESK_H
 #define WF_TEST_WORK_DESK_H
@@ -64,7 +65,8 @@ void desk_collect(work_desk *desk);
 
 /* The next slice that the manager sent. False: none. */
 bool desk_work(work_desk *desk, wf_slice *ret_slice);
-/* The slice comes back, all of it with one status, or with one letter per record: s(uccess) f(ailure) p(ending) u(nrun). */
+/* The slice comes back, all of it with one status, or with one letter per record: s(uccess) f(ailure) p(ending)
+ * u(nrun). */
 void desk_done(work_desk *desk, wf_slice slice, wf_done_status status);
 void desk_done_each(work_desk *desk, wf_slice slice, const char *statuses);
 /* weft_complete() was called for a deferred record. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a program does to a consumer while it runs: pause, bound its queue, look at it, subscribe an actor, stop it at any moment.
+ * What a program does to a consumer while it runs: pause, bound its queue, look at it, subscribe an actor, stop it at
+ * any moment.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -77,7 +78,8 @@ Test(consumer_control, pause__of_a_topic_and_a_partition__stops_those_alone) {
 
     mock_topic(mock, "a", 2);
     mock_topic(mock, "b", 2);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "a,b", .settings = settings});
+    under_test =
+        harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "a,b", .settings = settings});
     cr_assert(harness_await_metrics(under_test, all_assigned, &partitions, PATIENCE_MS, NULL));
     cr_expect(eq(int, weft_consumer_pause(harness_consumer(under_test), "a", -1), WEFT_OK));
     cr_expect(eq(int, weft_consumer_pause(harness_consumer(under_test), "b", 1), WEFT_OK));
@@ -117,7 +119,10 @@ Test(consumer_control, pause_and_resume__again_and_again_under_load__lose_and_re
 
     mock_topic(mock, "t", 4);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap,
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .work = nap,
                                                .context = (void *)(uintptr_t)&pause});
     harness_expect(under_test, "t", 4);
     /* Each step waits for some more records, from the partitions that are not paused just now: one always runs. */
@@ -167,9 +172,15 @@ Test(consumer_control, small_queues__in_records_and_in_bytes__are_never_outgrown
     mock_topic(mock, "large", 2);
     produce_keyed(mock_bootstrap(mock), &many);
     produce_keyed(mock_bootstrap(mock), &large);
-    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "many", .settings = by_records, .work = nap,
+    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                          .topics = "many",
+                                          .settings = by_records,
+                                          .work = nap,
                                           .context = (void *)(uintptr_t)&pause});
-    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "large", .settings = by_bytes, .work = nap,
+    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                           .topics = "large",
+                                           .settings = by_bytes,
+                                           .work = nap,
                                            .context = (void *)(uintptr_t)&longer});
     cr_assert(eq(u64, harness_expect(first, "many", 2), 6000));
     cr_assert(eq(u64, harness_expect(second, "large", 2), 90));
@@ -212,13 +223,16 @@ static bool headers_are_right(const weft_record *record) {
     size_t bytes;
     char expected[32];
 
-    if (weft_record_header_count(record) != HEADERS || weft_record_header(record, HEADERS, &name, &value, &bytes)) return false;
+    if (weft_record_header_count(record) != HEADERS || weft_record_header(record, HEADERS, &name, &value, &bytes))
+        return false;
     for (size_t i = 0; i < HEADERS; i++) {
         if (!weft_record_header(record, i, &name, &value, &bytes)) return false;
         snprintf(expected, sizeof expected, "name-%zu", i % 50);
         if (strcmp(name, expected) != 0) return false;
         snprintf(expected, sizeof expected, "value-%zu", i);
-        if (i % 5 == 0 ? value != NULL || bytes != 0 : i % 5 == 1 ? !value || bytes != 0 : !bytes_are(value, bytes, expected, strlen(expected))) {
+        if (i % 5 == 0   ? value != NULL || bytes != 0
+            : i % 5 == 1 ? !value || bytes != 0
+                         : !bytes_are(value, bytes, expected, strlen(expected))) {
             return false;
         }
     }
@@ -237,8 +251,10 @@ static weft_result check_contents(harness *under_test, const weft_record *record
 
     (void)under_test;
     (void)ticket;
-    if (kind == 6) right = right && bytes_are(value, value_bytes, state->large, MEBIBYTE - 200);
-    else right = right && bytes_are(value, value_bytes, values[kind], values[kind] ? strlen(values[kind]) : 0);
+    if (kind == 6)
+        right = right && bytes_are(value, value_bytes, state->large, MEBIBYTE - 200);
+    else
+        right = right && bytes_are(value, value_bytes, values[kind], values[kind] ? strlen(values[kind]) : 0);
     right = right && (kind == 7 ? headers_are_right(record) : weft_record_header_count(record) == 0);
     right = right && weft_record_timestamp_ms(record) == 1000000 + weft_record_offset(record);
     atomic_fetch_add(&state->seen, 1);
@@ -265,7 +281,9 @@ static void produce_contents(const char *bootstrap, const contents *state) {
                                   .key = keys[kind],
                                   .key_bytes = keys[kind] ? strlen(keys[kind]) : 0,
                                   .value = kind == 6 ? state->large : values[kind],
-                                  .value_bytes = kind == 6 ? MEBIBYTE - 200 : values[kind] ? strlen(values[kind]) : 0,
+                                  .value_bytes = kind == 6      ? MEBIBYTE - 200
+                                                 : values[kind] ? strlen(values[kind])
+                                                                : 0,
                                   .timestamp_ms = 1000000 + i,
                                   .headers = kind == 7 ? headers : NULL,
                                   .header_count = kind == 7 ? HEADERS : 0};
@@ -287,8 +305,11 @@ Test(consumer_control, nulls_empties_headers_and_a_mebibyte__arrive_as_they_were
     for (size_t i = 0; i < MEBIBYTE; i++) state.large[i] = (char)(i * 31 >> 3);
     mock_topic(mock, "t", 1);
     produce_contents(mock_bootstrap(mock), &state);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = check_contents, .context = &state});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .work = check_contents,
+                                               .context = &state});
     cr_assert(eq(u64, harness_expect(under_test, "t", 1), 24));
     cr_expect(harness_await_all(under_test, PATIENCE_MS));
     cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK));
@@ -389,14 +410,20 @@ Test(consumer_control, subscribed_actors__get_every_event_or_its_count) {
 
     mock_topic(mock, "t", 3);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .prepare = spawn_listeners, .work = run_free, .context = counts});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .prepare = spawn_listeners,
+                                               .work = run_free,
+                                               .context = counts});
     weft_actor_id late;
-    cr_expect(eq(int, weft_consumer_spawn(harness_consumer(under_test), &listener_class, &counts[0], &late), WEFT_ESTATE));
+    cr_expect(
+        eq(int, weft_consumer_spawn(harness_consumer(under_test), &listener_class, &counts[0], &late), WEFT_ESTATE));
     harness_expect(under_test, "t", 3);
     cr_expect(harness_await_all(under_test, PATIENCE_MS));
     cr_expect(harness_await_metrics(under_test, counts_add_up, counts, 10000, NULL),
-              "got %" PRIu64 "; %" PRIu64 " and dropped %" PRIu64, counts[0].completions, counts[2].completions, counts[2].dropped);
+              "got %" PRIu64 "; %" PRIu64 " and dropped %" PRIu64, counts[0].completions, counts[2].completions,
+              counts[2].dropped);
     cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK));
     cr_expect(harness_is_content(under_test, text, sizeof text), "%s", text);
     cr_expect(eq(u64, counts[1].completions, MISER_CREDIT));
@@ -430,7 +457,8 @@ Test(consumer_control, twenty_starts_and_stops__leave_nothing_behind) {
 
     mock_topic(mock, "t", 2);
     for (int i = 0; i < 20; i++) {
-        harness *under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings});
+        harness *under_test =
+            harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings});
         uint64_t began_ms = must_now_ms();
 
         cr_expect(eq(int, harness_stop(under_test, 5000), WEFT_OK));
@@ -479,18 +507,24 @@ Test(consumer_control, stop__at_any_moment__loses_nothing) {
         const stop_case *row = &stop_cases[i];
         uint64_t began_ms;
 
-        under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = row->topics,
-                                                   .settings = settings, .judge = judge, .work = nap,
+        under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                   .group = "g",
+                                                   .topics = row->topics,
+                                                   .settings = settings,
+                                                   .judge = judge,
+                                                   .work = nap,
                                                    .context = (void *)(uintptr_t)&pause});
-        if (row->assigned) cr_expect(harness_await_metrics(under_test, harness_is_assigned, NULL, PATIENCE_MS, NULL), "%s", row->name);
-        else cr_expect(harness_await(under_test, row->ended, PATIENCE_MS), "%s", row->name);
+        if (row->assigned)
+            cr_expect(harness_await_metrics(under_test, harness_is_assigned, NULL, PATIENCE_MS, NULL), "%s", row->name);
+        else
+            cr_expect(harness_await(under_test, row->ended, PATIENCE_MS), "%s", row->name);
         began_ms = must_now_ms();
         cr_expect(eq(int, harness_stop(under_test, 8000), WEFT_OK), "%s", row->name);
         cr_expect(lt(u64, must_now_ms() - began_ms, 6000), "%s took long to stop", row->name);
         harness_free(&under_test);
     }
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings,
-                                               .judge = judge});
+    under_test = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings, .judge = judge});
     harness_expect(under_test, "t", 4);
     cr_expect(harness_await_all(under_test, PATIENCE_MS));
     cr_expect(eq(int, harness_stop(under_test, 8000), WEFT_OK));

@@ -49,8 +49,8 @@ static void check_attempts(attempts *seen, int64_t records) {
         for (int64_t offset = 0; offset < records; offset++) {
             int expected = offset % 100 == 99 ? 5 : 1 + (int)(offset % 4);
 
-            cr_assert(eq(int, atomic_load(&seen->runs[partition][offset]), expected), "partition %d offset %" PRId64, partition,
-                      offset);
+            cr_assert(eq(int, atomic_load(&seen->runs[partition][offset]), expected), "partition %d offset %" PRId64,
+                      partition, offset);
         }
     }
     cr_assert(eq(int, atomic_load(&seen->wrong_attempt), 0));
@@ -59,10 +59,22 @@ static void check_attempts(attempts *seen, int64_t records) {
 Test(consumer_failure, failures__are_tried_again_in_order__each_exactly_as_often_as_needed) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 2, .records = 4000, .keys = 400, .value_bytes = 20};
-    const char *by_key[] = {"threads", "4", "max.attempts", "5", "failure.policy", "skip", "retry.backoff.ms", "1",
-                            "retry.backoff.max.ms", "4", NULL};
-    const char *any[] = {"threads", "4", "max.attempts", "5", "failure.policy", "skip", "retry.backoff.ms", "1",
-                         "retry.backoff.max.ms", "4", "ordering", "unordered", NULL};
+    const char *by_key[] = {
+        "threads", "4", "max.attempts", "5", "failure.policy", "skip", "retry.backoff.ms", "1", "retry.backoff.max.ms",
+        "4",       NULL};
+    const char *any[] = {"threads",
+                         "4",
+                         "max.attempts",
+                         "5",
+                         "failure.policy",
+                         "skip",
+                         "retry.backoff.ms",
+                         "1",
+                         "retry.backoff.max.ms",
+                         "4",
+                         "ordering",
+                         "unordered",
+                         NULL};
     attempts *seen[] = {must_alloc(1, sizeof(attempts)), must_alloc(1, sizeof(attempts))};
     harness *consumers[2];
     char text[TEXT];
@@ -70,8 +82,11 @@ Test(consumer_failure, failures__are_tried_again_in_order__each_exactly_as_often
     mock_topic(mock, "t", 2);
     produce_keyed(mock_bootstrap(mock), &plan);
     for (int i = 0; i < 2; i++) {
-        consumers[i] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = i ? any : by_key,
-                                                     .lanes = i ? JUDGE_UNORDERED : JUDGE_KEYS, .work = fail_by_offset,
+        consumers[i] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                     .topics = "t",
+                                                     .settings = i ? any : by_key,
+                                                     .lanes = i ? JUDGE_UNORDERED : JUDGE_KEYS,
+                                                     .work = fail_by_offset,
                                                      .context = seen[i]});
         harness_expect(consumers[i], "t", 2);
     }
@@ -99,7 +114,8 @@ Test(consumer_failure, failures__are_tried_again_in_order__each_exactly_as_often
 
 enum { STUBBORN = 40 };
 
-static weft_result fail_until_others(harness *under_test, const weft_record *record, judge_ticket ticket, void *context) {
+static weft_result fail_until_others(harness *under_test, const weft_record *record, judge_ticket ticket,
+                                     void *context) {
     const uint64_t *others = context;
     size_t bytes;
     const char *key = weft_record_key(record, &bytes);
@@ -112,19 +128,34 @@ static weft_result fail_until_others(harness *under_test, const weft_record *rec
 Test(consumer_failure, a_key_that_fails_long__does_not_hold_up_the_others) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 1, .records = 20 * STUBBORN, .keys = 20, .value_bytes = 20};
-    const char *settings[] = {"threads", "1", "max.attempts", "1000", "failure.policy", "stop", "retry.backoff.ms", "2",
-                              "retry.backoff.max.ms", "20", "queue.max.records", "10000", NULL};
+    const char *settings[] = {"threads",
+                              "1",
+                              "max.attempts",
+                              "1000",
+                              "failure.policy",
+                              "stop",
+                              "retry.backoff.ms",
+                              "2",
+                              "retry.backoff.max.ms",
+                              "20",
+                              "queue.max.records",
+                              "10000",
+                              NULL};
     uint64_t others = 19 * STUBBORN;
     harness *under_test;
     char text[TEXT];
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = fail_until_others, .context = &others});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .work = fail_until_others,
+                                               .context = &others});
     harness_expect(under_test, "t", 1);
     cr_expect(harness_await_all(under_test, PATIENCE_MS));
-    cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK), "%s", weft_consumer_error(harness_consumer(under_test)));
+    cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK), "%s",
+              weft_consumer_error(harness_consumer(under_test)));
     cr_expect(harness_is_content(under_test, text, sizeof text), "%s", text);
     harness_free(&under_test);
     mock_close(mock);
@@ -150,15 +181,20 @@ static weft_result fail_at_500(harness *under_test, const weft_record *record, j
 Test(consumer_failure, policy_stop__ends_the_consumer__and_commits_nothing_beyond_the_record) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 2, .records = 2000, .keys = 200, .value_bytes = 20};
-    const char *settings[] = {"threads", "4", "max.attempts", "3", "failure.policy", "stop", "retry.backoff.ms", "1", NULL};
+    const char *settings[] = {"threads", "4", "max.attempts", "3", "failure.policy", "stop", "retry.backoff.ms",
+                              "1",       NULL};
     one_bad bad = {0};
     harness *first, *second;
     char text[TEXT];
 
     mock_topic(mock, "t", 2);
     produce_keyed(mock_bootstrap(mock), &plan);
-    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings,
-                                          .work = fail_at_500, .context = &bad});
+    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                          .group = "g",
+                                          .topics = "t",
+                                          .settings = settings,
+                                          .work = fail_at_500,
+                                          .context = &bad});
     harness_expect(first, "t", 2);
     cr_expect(eq(int, weft_consumer_wait(harness_consumer(first), PATIENCE_MS), WEFT_EHANDLER));
     cr_expect(strstr(weft_consumer_error(harness_consumer(first)), "topic t partition 1 offset 500") != NULL, "%s",
@@ -169,8 +205,13 @@ Test(consumer_failure, policy_stop__ends_the_consumer__and_commits_nothing_beyon
     cr_expect(eq(i64, group_committed(mock_bootstrap(mock), "g", "t", 1, NULL, NULL), 500));
 
     bad.good_now = true;
-    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings,
-                                           .work = fail_at_500, .context = &bad, .judge = harness_judge(first)});
+    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                           .group = "g",
+                                           .topics = "t",
+                                           .settings = settings,
+                                           .work = fail_at_500,
+                                           .context = &bad,
+                                           .judge = harness_judge(first)});
     harness_expect(second, "t", 2);
     cr_expect(harness_await_all(second, PATIENCE_MS));
     cr_expect(eq(int, harness_stop(second, 10000), WEFT_OK));
@@ -192,7 +233,9 @@ typedef struct gate {
 } gate;
 
 #define GATE_CLOSED                                                                                                    \
-    (gate) { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER }
+    (gate) {                                                                                                           \
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER                                        \
+    }
 
 static void gate_open(gate *self) {
     pthread_mutex_lock(&self->mutex);
@@ -225,7 +268,8 @@ static weft_result wait_at_gate(harness *under_test, const weft_record *record, 
 Test(consumer_failure, stuck_handler__policy_stop__ends_the_consumer_and_leaves_the_thread) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 1, .records = 600, .keys = 100, .value_bytes = 5000};
-    const char *settings[] = {"threads", "2", "handler.deadline.ms", "100", "stuck.grace.ms", "100", "stuck.policy", "stop", NULL};
+    const char *settings[] = {"threads", "2", "handler.deadline.ms", "100", "stuck.grace.ms", "100", "stuck.policy",
+                              "stop",    NULL};
     gate door = GATE_CLOSED;
     const weft_abandoned *list;
     harness *under_test;
@@ -235,8 +279,11 @@ Test(consumer_failure, stuck_handler__policy_stop__ends_the_consumer_and_leaves_
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = wait_at_gate, .context = &door});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .work = wait_at_gate,
+                                               .context = &door});
     harness_expect(under_test, "t", 1);
     cr_expect(eq(int, weft_consumer_wait(harness_consumer(under_test), PATIENCE_MS), WEFT_ESTUCK));
     cr_expect(strstr(weft_consumer_error(harness_consumer(under_test)), "handler.deadline.ms") != NULL);
@@ -258,8 +305,17 @@ Test(consumer_failure, stuck_handler__policy_stop__ends_the_consumer_and_leaves_
 Test(consumer_failure, stuck_handler__policy_abandon__others_go_on__and_it_may_come_back) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 1, .records = 600, .keys = 100, .value_bytes = 5000};
-    const char *settings[] = {"threads", "3", "handler.deadline.ms", "100", "stuck.grace.ms", "100", "stuck.policy", "abandon",
-                              "retry.backoff.ms", "1", NULL};
+    const char *settings[] = {"threads",
+                              "3",
+                              "handler.deadline.ms",
+                              "100",
+                              "stuck.grace.ms",
+                              "100",
+                              "stuck.policy",
+                              "abandon",
+                              "retry.backoff.ms",
+                              "1",
+                              NULL};
     gate door = GATE_CLOSED;
     harness *under_test;
     weft_metrics *metrics;
@@ -267,8 +323,11 @@ Test(consumer_failure, stuck_handler__policy_abandon__others_go_on__and_it_may_c
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = wait_at_gate, .context = &door});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .work = wait_at_gate,
+                                               .context = &door});
     harness_expect(under_test, "t", 1);
     /* Of the key of offset 300 there are two more behind it. */
     cr_expect(harness_await(under_test, 597, PATIENCE_MS), "only %" PRIu64, judge_ended(harness_judge(under_test)));
@@ -301,16 +360,25 @@ static weft_result defer_300(harness *under_test, const weft_record *record, jud
 Test(consumer_failure, stuck_promise__policy_abandon__its_token_dies_and_it_runs_again) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 1, .records = 600, .keys = 100, .value_bytes = 50};
-    const char *settings[] = {"threads", "3", "handler.deadline.ms", "60", "stuck.grace.ms", "60", "stuck.policy", "abandon",
-                              "retry.backoff.ms", "1", NULL};
+    const char *settings[] = {"threads",
+                              "3",
+                              "handler.deadline.ms",
+                              "60",
+                              "stuck.grace.ms",
+                              "60",
+                              "stuck.policy",
+                              "abandon",
+                              "retry.backoff.ms",
+                              "1",
+                              NULL};
     _Atomic uint64_t token = 0;
     harness *under_test;
     char text[TEXT];
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = defer_300, .context = &token});
+    under_test = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = defer_300, .context = &token});
     harness_expect(under_test, "t", 1);
     cr_expect(harness_await_all(under_test, PATIENCE_MS));
     cr_expect(eq(int, weft_complete((weft_token){atomic_load(&token)}, WEFT_SUCCESS, NULL), WEFT_ESTALE));
@@ -332,13 +400,15 @@ Test(consumer_failure, too_many_threads__are_refused_with_the_numbers) {
     char *error;
 
     cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &low), 0));
-    under_test = harness_try(&(harness_plan){.bootstrap = "127.0.0.1:1", .topics = "t", .settings = settings}, &status, &error);
+    under_test =
+        harness_try(&(harness_plan){.bootstrap = "127.0.0.1:1", .topics = "t", .settings = settings}, &status, &error);
     cr_assert(under_test == NULL);
     cr_expect(eq(int, status, WEFT_ELIMIT));
     cr_expect(strstr(error, "threads = 10000") && strstr(error, "1024") && strstr(error, "ulimit -n"), "%s", error);
     free(error);
     /* What it says is possible, is. */
-    under_test = harness_try(&(harness_plan){.bootstrap = "127.0.0.1:1", .topics = "t", .settings = fewer}, &status, &error);
+    under_test =
+        harness_try(&(harness_plan){.bootstrap = "127.0.0.1:1", .topics = "t", .settings = fewer}, &status, &error);
     cr_assert(under_test != NULL, "%s", error);
     cr_expect(eq(int, harness_stop(under_test, 1000), WEFT_OK));
     harness_free(&under_test);

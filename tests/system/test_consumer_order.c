@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ordering from end to end: key, partition, unordered, null keys both ways, batches, inline, several topics. Each consumer has
- * a judge of its own that knows the mode; several consumers, each its own group, share a mock to share the 3 s of a join.
+ * Ordering from end to end: key, partition, unordered, null keys both ways, batches, inline, several topics. Each
+ * consumer has a judge of its own that knows the mode; several consumers, each its own group, share a mock to share the
+ * 3 s of a join.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -25,7 +26,8 @@ enum { PATIENCE_MS = 30000, TEXT = 2000 };
 
 /* Work of uneven length, so that whatever can overtake does: mostly nothing, now and then up to a millisecond. */
 static void stall(const weft_record *record) {
-    seeded random = seeded_start(11, (uint64_t)weft_record_offset(record) * 64 + (uint64_t)weft_record_partition(record));
+    seeded random =
+        seeded_start(11, (uint64_t)weft_record_offset(record) * 64 + (uint64_t)weft_record_partition(record));
     struct timespec pause = {.tv_nsec = (long)seeded_below(&random, 1000000)};
 
     if (seeded_percent(&random, 3)) nanosleep(&pause, NULL);
@@ -67,8 +69,11 @@ Test(consumer_order, key_partition_unordered__uneven_handlers__each_keeps_its_or
     keyed.records = 4000;
     produce_keyed(mock_bootstrap(mock), &keyed);
     for (int i = 0; i < 3; i++) {
-        consumers[i] = harness_start(&(harness_plan){
-            .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings[i], .lanes = lanes[i], .work = uneven});
+        consumers[i] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                     .topics = "t",
+                                                     .settings = settings[i],
+                                                     .lanes = lanes[i],
+                                                     .work = uneven});
         cr_assert(eq(u64, harness_expect(consumers[i], "t", 4), 18000));
     }
     for (int i = 0; i < 3; i++) finish(consumers[i], names[i]);
@@ -107,10 +112,18 @@ Test(consumer_order, null_keys__serial_or_not__run_alone_or_side_by_side) {
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &nulls);
-    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = serial,
-                                          .lanes = JUDGE_PARTITIONS, .work = count_running, .context = &alone});
-    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = parallel,
-                                           .lanes = JUDGE_KEYS, .work = count_running, .context = &together});
+    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                          .topics = "t",
+                                          .settings = serial,
+                                          .lanes = JUDGE_PARTITIONS,
+                                          .work = count_running,
+                                          .context = &alone});
+    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                           .topics = "t",
+                                           .settings = parallel,
+                                           .lanes = JUDGE_KEYS,
+                                           .work = count_running,
+                                           .context = &together});
     harness_expect(first, "t", 1);
     harness_expect(second, "t", 1);
     finish(first, "serial");
@@ -142,20 +155,33 @@ Test(consumer_order, batch_and_inline__keys__no_two_of_a_key_at_once) {
     keyed_plan keyed = {.topic = "t", .partitions = 3, .records = 9000, .keys = 90, .value_bytes = 50};
     const char *batch[] = {"threads", "4", "retry.backoff.ms", "5", NULL};
     const char *in_turn[] = {"engine", "inline", "retry.backoff.ms", "5", NULL};
-    const char *spread[] = {"engine", "inline", "placement", "spread", "ordering", "partition", "retry.backoff.ms", "5", NULL};
+    const char *spread[] = {"engine",    "inline",           "placement", "spread", "ordering",
+                            "partition", "retry.backoff.ms", "5",         NULL};
     batches seen[4] = {0};
     harness *consumers[4];
 
     mock_topic(mock, "t", 3);
     produce_keyed(mock_bootstrap(mock), &keyed);
-    consumers[0] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = batch, .batch = true,
-                                                 .work = fail_some, .context = &seen[0]});
-    consumers[1] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = in_turn,
-                                                 .work = fail_some, .context = &seen[1]});
-    consumers[2] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = spread,
-                                                 .lanes = JUDGE_PARTITIONS, .work = fail_some, .context = &seen[2]});
-    consumers[3] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = in_turn, .batch = true,
-                                                 .work = fail_some, .context = &seen[3]});
+    consumers[0] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                 .topics = "t",
+                                                 .settings = batch,
+                                                 .batch = true,
+                                                 .work = fail_some,
+                                                 .context = &seen[0]});
+    consumers[1] = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = in_turn, .work = fail_some, .context = &seen[1]});
+    consumers[2] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                 .topics = "t",
+                                                 .settings = spread,
+                                                 .lanes = JUDGE_PARTITIONS,
+                                                 .work = fail_some,
+                                                 .context = &seen[2]});
+    consumers[3] = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                 .topics = "t",
+                                                 .settings = in_turn,
+                                                 .batch = true,
+                                                 .work = fail_some,
+                                                 .context = &seen[3]});
     for (int i = 0; i < 4; i++) harness_expect(consumers[i], "t", 3);
     for (int i = 0; i < 4; i++) {
         char name[16];
@@ -208,8 +234,11 @@ Test(consumer_order, several_topics__the_same_key_in_two__are_two_lanes) {
         mock_topic(mock, topics[i], 1);
         produce_keyed(mock_bootstrap(mock), &plan);
     }
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "a,b,c", .settings = settings,
-                                               .work = wait_for_other, .context = &state});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "a,b,c",
+                                               .settings = settings,
+                                               .work = wait_for_other,
+                                               .context = &state});
     for (int i = 0; i < 3; i++) harness_expect(under_test, topics[i], 1);
     finish(under_test, "three topics");
     mock_close(mock);

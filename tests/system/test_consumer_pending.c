@@ -37,7 +37,7 @@ typedef struct keeper {
     pthread_cond_t changed;
     promise *promises;
     size_t count, room;
-    size_t most;       /* that were open at once */
+    size_t most; /* that were open at once */
     bool end;
     harness *under_test;
     unsigned fail_percent; /* of first attempts */
@@ -128,8 +128,8 @@ static weft_result answer(harness *under_test, const weft_record *record, judge_
 Test(consumer_pending, thousands_on_two_threads__completed_in_any_order__keys_keep_theirs) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 4, .records = 40000, .keys = 4000, .value_bytes = 100};
-    const char *settings[] = {"threads", "2", "pending.max.records", "3000", "queue.max.records", "4000", "retry.backoff.ms", "1",
-                              NULL};
+    const char *settings[] = {
+        "threads", "2", "pending.max.records", "3000", "queue.max.records", "4000", "retry.backoff.ms", "1", NULL};
     keeper promises;
     harness *under_test;
     char text[TEXT];
@@ -137,8 +137,8 @@ Test(consumer_pending, thousands_on_two_threads__completed_in_any_order__keys_ke
     mock_topic(mock, "t", 4);
     produce_keyed(mock_bootstrap(mock), &plan);
     keeper_start(&promises, 30);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = answer, .context = &promises});
+    under_test = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = answer, .context = &promises});
     harness_expect(under_test, "t", 4);
     cr_expect(harness_await_all(under_test, PATIENCE_MS), "not all in time");
     keeper_end(&promises);
@@ -218,10 +218,13 @@ Test(consumer_pending, nonsense_from_handlers__counts_as_failure__and_is_tried_a
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &plan);
-    async = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nonsense,
-                                          .context = kept});
-    inline_one = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = in_turn,
-                                               .work = pending_inline, .context = &tokens});
+    async = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nonsense, .context = kept});
+    inline_one = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = in_turn,
+                                               .work = pending_inline,
+                                               .context = &tokens});
     harness_expect(async, "t", 1);
     harness_expect(inline_one, "t", 1);
     cr_expect(harness_await_all(async, PATIENCE_MS));
@@ -278,8 +281,8 @@ static weft_result hold_three(harness *under_test, const weft_record *record, ju
 static bool abandoned_has(const weft_abandoned *list, size_t count, int64_t offset) {
     for (size_t i = 0; i < count; i++) {
         if (list[i].offset == offset) {
-            return strcmp(list[i].topic, "t") == 0 && list[i].partition == 0 && list[i].deferred && list[i].attempt == 1 &&
-                   list[i].running_ns > 0;
+            return strcmp(list[i].topic, "t") == 0 && list[i].partition == 0 && list[i].deferred &&
+                   list[i].attempt == 1 && list[i].running_ns > 0;
         }
     }
     return false;
@@ -296,8 +299,8 @@ Test(consumer_pending, never_completed__stop_abandons_them__restart_runs_exactly
 
     mock_topic(mock, "t", 1);
     produce_keyed(mock_bootstrap(mock), &plan);
-    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .work = hold_three,
-                                          .context = &held});
+    first = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .work = hold_three, .context = &held});
     harness_expect(first, "t", 1);
     cr_assert(harness_await(first, 5997, PATIENCE_MS));
     cr_expect(eq(int, harness_stop(first, 300), WEFT_EABANDONED));
@@ -313,8 +316,12 @@ Test(consumer_pending, never_completed__stop_abandons_them__restart_runs_exactly
 
     held.release = true;
     atomic_store(&held.runs, 0);
-    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .work = hold_three,
-                                           .context = &held, .judge = harness_judge(first)});
+    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                           .group = "g",
+                                           .topics = "t",
+                                           .work = hold_three,
+                                           .context = &held,
+                                           .judge = harness_judge(first)});
     harness_expect(second, "t", 1);
     cr_expect(harness_await_all(second, PATIENCE_MS));
     cr_expect(harness_await_metrics(second, harness_is_committed, NULL, PATIENCE_MS, NULL));
@@ -353,15 +360,15 @@ static bool watch_memory(const weft_metrics *metrics, void *context) {
     if (metrics->system.held_bytes > *most) *most = metrics->system.held_bytes;
     for (size_t i = 0; i < metrics->partition_count; i++) gaps += metrics->partitions[i].gap_count;
     /* Everything but the deferred ones is finished; the offset tracker may hear of it a moment later. */
-    return gaps == 200 && metrics->system.fetched >= 100000 && metrics->system.total_pending == 200 && metrics->system.total_queued == 0 &&
-           metrics->system.total_in_flight == 200;
+    return gaps == 200 && metrics->system.fetched >= 100000 && metrics->system.total_pending == 200 &&
+           metrics->system.total_queued == 0 && metrics->system.total_in_flight == 200;
 }
 
 Test(consumer_pending, one_in_500_held_for_ever__the_others_go_on__in_bounded_memory) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 4, .records = 100000, .keys = 100000, .value_bytes = 100};
-    const char *settings[] = {"threads", "2", "queue.max.records", "2000", "queue.max.bytes", "1000000", "commit.interval.ms", "50",
-                              NULL};
+    const char *settings[] = {
+        "threads", "2", "queue.max.records", "2000", "queue.max.bytes", "1000000", "commit.interval.ms", "50", NULL};
     long_ones held = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     uint64_t most = 0;
     harness *under_test;
@@ -370,10 +377,15 @@ Test(consumer_pending, one_in_500_held_for_ever__the_others_go_on__in_bounded_me
 
     mock_topic(mock, "t", 4);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .lanes = JUDGE_KEYS, .work = hold_some, .context = &held});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .lanes = JUDGE_KEYS,
+                                               .work = hold_some,
+                                               .context = &held});
     cr_assert(eq(u64, harness_expect(under_test, "t", 4), 100000));
-    cr_assert(harness_await_metrics(under_test, watch_memory, &most, PATIENCE_MS, &metrics), "%zu are deferred", held.count);
+    cr_assert(harness_await_metrics(under_test, watch_memory, &most, PATIENCE_MS, &metrics), "%zu are deferred",
+              held.count);
     /* The queue's bytes, one record over it, and the 200 deferred ones. */
     cr_expect(lt(u64, most, 1000000 + 201 * 1000));
     for (size_t i = 0; i < metrics->partition_count; i++) {
@@ -385,7 +397,8 @@ Test(consumer_pending, one_in_500_held_for_ever__the_others_go_on__in_bounded_me
     }
     free(metrics);
     for (size_t i = 0; i < held.count; i++) {
-        cr_expect(eq(int, harness_complete(under_test, held.promises[i].token, held.promises[i].ticket, WEFT_SUCCESS), WEFT_OK));
+        cr_expect(eq(int, harness_complete(under_test, held.promises[i].token, held.promises[i].ticket, WEFT_SUCCESS),
+                     WEFT_OK));
     }
     cr_expect(harness_await_all(under_test, PATIENCE_MS));
     cr_expect(harness_await_metrics(under_test, harness_is_committed, NULL, PATIENCE_MS, NULL));
@@ -425,9 +438,23 @@ static bool is_at_rest(const weft_metrics *metrics, void *context) {
 Test(consumer_pending, deferred_and_failed__waiting_for_retries__stay_within_the_queue) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 4, .records = 20000, .keys = 20000, .value_bytes = 20};
-    const char *settings[] = {"threads", "2", "pending.max.records", "300", "queue.max.records", "500", "in.flight.max.records",
-                              "100", "retry.backoff.ms", "3000", "retry.backoff.max.ms", "3000", "max.attempts", "1000",
-                              "partition.max.records", "500", NULL};
+    const char *settings[] = {"threads",
+                              "2",
+                              "pending.max.records",
+                              "300",
+                              "queue.max.records",
+                              "500",
+                              "in.flight.max.records",
+                              "100",
+                              "retry.backoff.ms",
+                              "3000",
+                              "retry.backoff.max.ms",
+                              "3000",
+                              "max.attempts",
+                              "1000",
+                              "partition.max.records",
+                              "500",
+                              NULL};
     _Atomic bool succeed = false;
     in_hand seen = {0};
     harness *under_test;
@@ -435,8 +462,11 @@ Test(consumer_pending, deferred_and_failed__waiting_for_retries__stay_within_the
 
     mock_topic(mock, "t", 4);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings,
-                                               .work = fail_at_once, .context = &succeed});
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                               .topics = "t",
+                                               .settings = settings,
+                                               .work = fail_at_once,
+                                               .context = &succeed});
     harness_expect(under_test, "t", 4);
     cr_assert(harness_await_metrics(under_test, is_at_rest, &seen, PATIENCE_MS, NULL));
     cr_expect(le(u64, seen.most, 500 + 300 + 100));

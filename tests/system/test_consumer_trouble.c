@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Trouble from outside: brokers that are away, requests that fail, logs that are not as the group remembers them, members that come and go.
+ * Trouble from outside: brokers that are away, requests that fail, logs that are not as the group remembers them,
+ * members that come and go.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -38,20 +39,31 @@ static weft_result nap(harness *under_test, const weft_record *record, judge_tic
 Test(consumer_trouble, broker_away__at_the_start_and_later__is_waited_for) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 2, .records = 20000, .keys = 200, .value_bytes = 50};
-    const char *settings[] = {"threads", "2", "queue.max.records", "500", "kafka.queued.min.messages", "500",
-                              "kafka.reconnect.backoff.max.ms", "200", "kafka.session.timeout.ms", "60000", NULL};
+    const char *settings[] = {"threads",
+                              "2",
+                              "queue.max.records",
+                              "500",
+                              "kafka.queued.min.messages",
+                              "500",
+                              "kafka.reconnect.backoff.max.ms",
+                              "200",
+                              "kafka.session.timeout.ms",
+                              "60000",
+                              NULL};
     harness *under_test;
     char text[TEXT];
 
     mock_topic(mock, "t", 2);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap});
+    under_test = harness_start(
+        &(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap});
     harness_expect(under_test, "t", 2);
     harness_stop(under_test, 0);
     harness_free(&under_test);
 
     mock_broker_up(mock, 1, 0);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap});
+    under_test = harness_start(
+        &(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap});
     cr_expect(eq(int, weft_consumer_wait(harness_consumer(under_test), 700), WEFT_ETIMEOUT));
     cr_expect(eq(u64, judge_verdict_now(harness_judge(under_test)).started, 0));
     mock_broker_up(mock, 1, 1);
@@ -98,15 +110,36 @@ Test(consumer_trouble, broker_away__stop_ends_within_its_time) {
 
 /* --- requests that fail */
 
-enum { E_COORDINATOR_LOADING = 14, E_COORDINATOR_AWAY = 15, E_NOT_COORDINATOR = 16, E_METADATA_TOO_LARGE = 12, E_TIMED_OUT = 7,
-       E_REBALANCING = 27, E_UNKNOWN_MEMBER = 25, E_ILLEGAL_GENERATION = 22, E_TRANSPORT = -195, E_NOT_AUTHORIZED = 30 };
+enum {
+    E_COORDINATOR_LOADING = 14,
+    E_COORDINATOR_AWAY = 15,
+    E_NOT_COORDINATOR = 16,
+    E_METADATA_TOO_LARGE = 12,
+    E_TIMED_OUT = 7,
+    E_REBALANCING = 27,
+    E_UNKNOWN_MEMBER = 25,
+    E_ILLEGAL_GENERATION = 22,
+    E_TRANSPORT = -195,
+    E_NOT_AUTHORIZED = 30
+};
 
 Test(consumer_trouble, commits_that_fail__are_tried_again__and_never_go_back) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 2, .records = 16000, .keys = 400, .value_bytes = 50};
     const char *settings[] = {"threads", "2", "commit.interval.ms", "20", NULL};
-    const int failures[] = {E_TIMED_OUT, E_COORDINATOR_LOADING, 0, E_NOT_COORDINATOR, E_REBALANCING, 0, E_METADATA_TOO_LARGE, 0,
-                            E_COORDINATOR_AWAY, E_NOT_AUTHORIZED, E_TRANSPORT, 0, E_TIMED_OUT};
+    const int failures[] = {E_TIMED_OUT,
+                            E_COORDINATOR_LOADING,
+                            0,
+                            E_NOT_COORDINATOR,
+                            E_REBALANCING,
+                            0,
+                            E_METADATA_TOO_LARGE,
+                            0,
+                            E_COORDINATOR_AWAY,
+                            E_NOT_AUTHORIZED,
+                            E_TRANSPORT,
+                            0,
+                            E_TIMED_OUT};
     int64_t last[2] = {-1, -1};
     weft_metrics *metrics;
     harness *under_test;
@@ -114,8 +147,8 @@ Test(consumer_trouble, commits_that_fail__are_tried_again__and_never_go_back) {
 
     mock_topic(mock, "t", 2);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings,
-                                               .work = nap});
+    under_test = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings, .work = nap});
     harness_expect(under_test, "t", 2);
     cr_expect(harness_await(under_test, 100, PATIENCE_MS));
     mock_fail(mock, MOCK_OFFSET_COMMIT, failures, sizeof failures / sizeof *failures);
@@ -160,7 +193,8 @@ Test(consumer_trouble, membership_lost__by_a_commit_or_a_heartbeat__is_joined_ag
 
     mock_topic(mock, "t", 2);
     produce_keyed(mock_bootstrap(mock), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap});
+    under_test = harness_start(
+        &(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = nap});
     harness_expect(under_test, "t", 2);
     cr_expect(harness_await(under_test, 1000, PATIENCE_MS));
     mock_fail(mock, MOCK_OFFSET_COMMIT, illegal, 1);
@@ -217,8 +251,8 @@ Test(consumer_trouble, committed_offset_or_map_beyond_the_log__everything_runs_o
 
     mock_topic(mock, "t", 4);
     produce_keyed(mock_bootstrap(mock), &plan);
-    group_commit(mock_bootstrap(mock), "g", "t", 0, 777777, NULL, 0);            /* a log that was made anew */
-    group_commit(mock_bootstrap(mock), "g", "t", 1, 0, "what is this", 12);      /* somebody else's metadata */
+    group_commit(mock_bootstrap(mock), "g", "t", 0, 777777, NULL, 0);       /* a log that was made anew */
+    group_commit(mock_bootstrap(mock), "g", "t", 1, 0, "what is this", 12); /* somebody else's metadata */
     group_commit(mock_bootstrap(mock), "g", "t", 2, 0, "WEFT\x01\x7f garbage", 14);
     under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t"});
     harness_expect(under_test, "t", 4);
@@ -248,7 +282,10 @@ Test(consumer_trouble, trimmed_log__begins_where_it_begins) {
         char key[16];
         int key_bytes = snprintf(key, sizeof key, "k%d", i % 50);
 
-        producer_put(producer, &(produced_record){.topic = "t", .key = key, .key_bytes = (size_t)key_bytes, .value = value, .value_bytes = 4000});
+        producer_put(
+            producer,
+            &(produced_record){
+                .topic = "t", .key = key, .key_bytes = (size_t)key_bytes, .value = value, .value_bytes = 4000});
     }
     producer_close(producer);
     topic_ends(mock_bootstrap(mock), "t", 0, &first, &end);
@@ -295,12 +332,20 @@ Test(consumer_trouble, second_member__joins_and_leaves_in_the_middle__nothing_is
 
     mock_topic(mock, "t", 4);
     produce_keyed(mock_bootstrap(mock), &plan);
-    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings,
-                                          .judge = judge, .work = nap});
+    first = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                          .group = "g",
+                                          .topics = "t",
+                                          .settings = settings,
+                                          .judge = judge,
+                                          .work = nap});
     harness_expect(first, "t", 4);
     cr_expect(harness_await(first, 5000, PATIENCE_MS));
-    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .group = "g", .topics = "t", .settings = settings,
-                                           .judge = judge, .work = nap});
+    second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                           .group = "g",
+                                           .topics = "t",
+                                           .settings = settings,
+                                           .judge = judge,
+                                           .work = nap});
     cr_expect(harness_await_metrics(second, has_two, NULL, PATIENCE_MS, NULL));
     cr_expect(harness_await_metrics(first, has_two, NULL, PATIENCE_MS, NULL));
     cr_expect(harness_await(first, judge_ended(judge) + 5000, PATIENCE_MS));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the pages promise and a program can check: the C of README.md compiles against the public headers as it stands there,
- * every link between the pages leads to a file, and every test that is named in a link is in the file that the link names.
+ * What the pages promise and a program can check: the C of README.md compiles against the public headers as it stands
+ * there, every link between the pages leads to a file, and every test that is named in a link is in the file that the
+ * link names.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>

@@ -21,9 +21,9 @@ typedef struct shape {
     const char *name;
     wf_ordering ordering;
     bool null_key_serial;
-    uint32_t keys;          /* distinct ones per slot */
-    unsigned null_percent;  /* of records */
-    uint32_t records;       /* in hand at most */
+    uint32_t keys;         /* distinct ones per slot */
+    unsigned null_percent; /* of records */
+    uint32_t records;      /* in hand at most */
     uint32_t steps;
     uint32_t check_every;
 } shape;
@@ -33,14 +33,14 @@ typedef struct history {
     seeded random;
     wf_lanes lanes;
     lanes_model model;
-    model_list in_hand;      /* all records that are not finished */
+    model_list in_hand; /* all records that are not finished */
     model_list expected;
     wf_record **free_records;
     size_t free_count;
     uint64_t now_ns;
     int64_t next_offset[MODEL_SLOTS];
     int64_t gate[MODEL_SLOTS]; /* offsets from here on may not start */
-    uint64_t *last_seq;      /* by slot and key hash: sequence of the last finished record of a closed lane */
+    uint64_t *last_seq;        /* by slot and key hash: sequence of the last finished record of a closed lane */
     uint64_t next_seq;
     uint32_t step;
 } history;
@@ -84,7 +84,7 @@ static void check(history *run, const char *what) {
     wf_lanes_check(&run->lanes);
     if (model_differs(&run->model, &run->lanes, text))
         cr_fatal("%s, seed %llu, step %u, after %s: %s", run->form->name, (unsigned long long)run->random.seed,
-                       run->step, what, text);
+                 run->step, what, text);
 }
 
 /* --- steps */
@@ -103,13 +103,16 @@ static void step_add(history *run) {
         int64_t id = record->timestamp_ms;
         uint32_t slot = (uint32_t)seeded_below(&run->random, MODEL_SLOTS);
         *record = (wf_record){.timestamp_ms = id, .slot = slot, .attempt = 1, .key_bytes = 4};
-        /* Offsets repeat now and then: a redelivery after its epoch. The sequence number goes where lanes don't look. */
+        /* Offsets repeat now and then: a redelivery after its epoch. The sequence number goes where lanes don't look.
+         */
         record->offset = run->next_offset[slot];
         if (!seeded_percent(&run->random, 5)) run->next_offset[slot]++;
         record->received_ns = run->next_seq++;
         record->block_bytes = 100 + (uint32_t)seeded_below(&run->random, seeded_percent(&run->random, 5) ? 20000 : 300);
-        if (seeded_percent(&run->random, run->form->null_percent)) record->key_bytes = -1;
-        else record->key_hash = 1 + seeded_below(&run->random, run->form->keys);
+        if (seeded_percent(&run->random, run->form->null_percent))
+            record->key_bytes = -1;
+        else
+            record->key_hash = 1 + seeded_below(&run->random, run->form->keys);
         model_push(&run->in_hand, record);
         model_add(&run->model, record);
         wf_lanes_add(&run->lanes, record);
@@ -166,14 +169,15 @@ static void step_take(history *run) {
                     .retries = seeded_percent(random, 60),
                     .admit = admit,
                     .context = run};
-    take.lane_max = seeded_percent(random, 50) ? take.records_max : take.records_max + (uint32_t)seeded_below(random, 16);
+    take.lane_max =
+        seeded_percent(random, 50) ? take.records_max : take.records_max + (uint32_t)seeded_below(random, 16);
     model_list before = {0};
     for (size_t i = 0; i < run->model.ready.count; i++) model_push(&before, run->model.ready.items[i]);
     wf_chain slice;
     model_take(&run->model, &take, &run->expected);
     wf_lanes_take(&run->lanes, &take, &slice);
     REQUIRE(slice.count == run->expected.count, "%s seed %llu step %u", run->form->name,
-              (unsigned long long)random->seed, run->step);
+            (unsigned long long)random->seed, run->step);
     size_t i = 0;
     for (const wf_record *record = slice.head; record; record = record->next)
         REQUIRE_EQ((void *)(uintptr_t)record, run->expected.items[i++]);
@@ -225,7 +229,8 @@ static void step_come_back(history *run) {
     for (size_t i = first; i < lane->out.count; i++) wf_chain_push(&back, lane->out.items[i]);
     bool deferred_head = !lane->open && first > 0;
     uint64_t retry_ns = deferred_head || seeded_percent(&run->random, 40)
-                            ? 0 : run->now_ns + 1000 * seeded_below(&run->random, 50) + run->step % 1000 + 1;
+                            ? 0
+                            : run->now_ns + 1000 * seeded_below(&run->random, 50) + run->step % 1000 + 1;
     uint32_t back_count = back.count;
     if (retry_ns || (!lane->open && seeded_percent(&run->random, deferred_head ? 20 : 100))) back.head->attempt++;
     if (lane->open && retry_ns) back_count = 1; /* each alone: equal times would leave their order open */
@@ -255,8 +260,10 @@ static void step_remove(history *run) {
     REQUIRE_EQ(wf_lanes_head(record), lane->queue.items[0]);
     bool is_head = lane->queue.items[0] == record;
     model_remove(&run->model, record);
-    if (is_head && seeded_percent(&run->random, 50)) wf_lanes_remove_head(&run->lanes, record);
-    else wf_lanes_remove(&run->lanes, record);
+    if (is_head && seeded_percent(&run->random, 50))
+        wf_lanes_remove_head(&run->lanes, record);
+    else
+        wf_lanes_remove(&run->lanes, record);
     forget(run, record);
 }
 
@@ -320,12 +327,21 @@ static void run_history(const shape *form, uint64_t stream) {
         /* Tides: some stretches fill, some empty. */
         unsigned fill = run.step / 500 % 2 ? 15 : 35;
         uint64_t dice = seeded_below(&run.random, 100);
-        const char *what = dice < fill ? "add" : dice < 60 ? "take" : dice < 90 ? "come back" : dice < 93 ? "remove" : "control";
-        if (dice < fill) step_add(&run);
-        else if (dice < 60) step_take(&run);
-        else if (dice < 90) step_come_back(&run);
-        else if (dice < 93) step_remove(&run);
-        else step_control(&run);
+        const char *what = dice < fill ? "add"
+                           : dice < 60 ? "take"
+                           : dice < 90 ? "come back"
+                           : dice < 93 ? "remove"
+                                       : "control";
+        if (dice < fill)
+            step_add(&run);
+        else if (dice < 60)
+            step_take(&run);
+        else if (dice < 90)
+            step_come_back(&run);
+        else if (dice < 93)
+            step_remove(&run);
+        else
+            step_control(&run);
         check(&run, what);
     }
     run_dry(&run);
@@ -383,7 +399,8 @@ static void begin_small(small *set, wf_ordering ordering) {
 }
 
 static wf_record *add(small *set, int i, uint64_t key_hash, uint32_t bytes) {
-    set->records[i] = (wf_record){.offset = i, .key_hash = key_hash, .key_bytes = 1, .attempt = 1, .block_bytes = bytes};
+    set->records[i] =
+        (wf_record){.offset = i, .key_hash = key_hash, .key_bytes = 1, .attempt = 1, .block_bytes = bytes};
     wf_lanes_add(&set->lanes, &set->records[i]);
     return &set->records[i];
 }

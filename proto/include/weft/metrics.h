@@ -18,34 +18,34 @@ extern "C" {
 typedef struct weft_partition_metrics {
     const char *topic; /* lives as long as the weft_metrics that it is in */
     int32_t partition;
-    uint32_t epoch;            /* how often it was assigned to this consumer */
-    int64_t frontier;          /* lowest unfinished offset: everything below is finished */
-    int64_t committed;         /* last committed offset */
-    int64_t log_end;           /* one past the last offset of the log, as of the last fetch */
-    int64_t true_lag;          /* log_end - frontier, in offsets; 0 or more */
-    int64_t blocking_offset;   /* the unfinished record at the frontier; -1: none in hand */
+    uint32_t epoch;                   /* how often it was assigned to this consumer */
+    int64_t frontier;                 /* lowest unfinished offset: everything below is finished */
+    int64_t committed;                /* last committed offset */
+    int64_t log_end;                  /* one past the last offset of the log, as of the last fetch */
+    int64_t true_lag;                 /* log_end - frontier, in offsets; 0 or more */
+    int64_t blocking_offset;          /* the unfinished record at the frontier; -1: none in hand */
     double blocking_duration_seconds; /* age of that record since it came from Kafka */
-    uint64_t gap_count;        /* ranges of unfinished offsets between frontier and the highest finished one */
-    uint64_t queued;           /* records in lanes, retries that wait included */
-    uint64_t in_flight;        /* records at the engine, deferred ones included */
-    uint64_t metadata_bytes;   /* size of the map in the last commit */
-    uint64_t succeeded;        /* records finished by success since the partition was first seen */
-    uint64_t failed;           /* records that the failure policy finished */
-    uint64_t retried;          /* failed attempts that were, or will be, tried again */
-    uint64_t restored;         /* records not run because the committed map called them complete */
-    bool paused;               /* by the program */
-    bool held;                 /* stopped alone: its map is full, or its backlog is over its share */
+    uint64_t gap_count;               /* ranges of unfinished offsets between frontier and the highest finished one */
+    uint64_t queued;                  /* records in lanes, retries that wait included */
+    uint64_t in_flight;               /* records at the engine, deferred ones included */
+    uint64_t metadata_bytes;          /* size of the map in the last commit */
+    uint64_t succeeded;               /* records finished by success since the partition was first seen */
+    uint64_t failed;                  /* records that the failure policy finished */
+    uint64_t retried;                 /* failed attempts that were, or will be, tried again */
+    uint64_t restored;                /* records not run because the committed map called them complete */
+    bool paused;                      /* by the program */
+    bool held;                        /* stopped alone: its map is full, or its backlog is over its share */
 } weft_partition_metrics;
 
 /* The whole consumer. */
 typedef struct weft_system_metrics {
-    uint64_t as_of_ns;         /* monotonic time of the numbers */
-    uint64_t total_queued;     /* records in lanes */
-    uint64_t total_in_flight;  /* records at the engine, deferred ones included */
-    uint64_t total_pending;    /* of those, deferred */
-    uint64_t held_bytes;       /* memory of all records in hand */
-    uint64_t fetched;          /* records read from Kafka */
-    uint64_t commits;          /* successful commit requests */
+    uint64_t as_of_ns;        /* monotonic time of the numbers */
+    uint64_t total_queued;    /* records in lanes */
+    uint64_t total_in_flight; /* records at the engine, deferred ones included */
+    uint64_t total_pending;   /* of those, deferred */
+    uint64_t held_bytes;      /* memory of all records in hand */
+    uint64_t fetched;         /* records read from Kafka */
+    uint64_t commits;         /* successful commit requests */
     uint64_t commit_failures;
     uint64_t assignments;      /* rebalances that gave or took partitions */
     uint64_t wakes;            /* times a stalled fetch was woken */
@@ -54,7 +54,7 @@ typedef struct weft_system_metrics {
     uint64_t metadata_dropped; /* maps that did not fit into the commit: what they held may run again after a restart */
     uint32_t workers;          /* workers that take slices */
     uint32_t workers_busy;
-    bool is_paused;            /* back-pressure: nothing is read because the queue's credit is used up */
+    bool is_paused; /* back-pressure: nothing is read because the queue's credit is used up */
 } weft_system_metrics;
 
 /* All gauges at one time; one malloc'ed piece, topic names included: free() it. */
