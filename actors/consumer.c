@@ -158,10 +158,19 @@ static void log_level_from(const wf_options *options) {
     wf_log_set_level(levels[options->log_level]);
 }
 
+/* Names that an abandoned record may still be asked for stay, as its own memory does. */
+static void free_names(weft_consumer *consumer) {
+    if (consumer->threads_left || consumer->abandoned_count) return;
+    for (uint32_t i = 0; i < consumer->names.count; i++) free(consumer->names.names[i]);
+    free(consumer->names.names);
+    consumer->names = (wf_topic_names){0};
+}
+
 weft_status weft_consumer_start(weft_consumer *consumer) {
     if (consumer->state != WF_CONSUMER_NEW) return WEFT_ESTATE;
     consumer->error[0] = '\0';
     log_level_from(&consumer->options);
+    free_names(consumer); /* of a start that failed */
     weft_status status = wf_consumer_build(consumer);
     if (status != WEFT_OK) return status;
     status = wf_system_start(consumer->system);
@@ -296,5 +305,6 @@ void weft_consumer_free(weft_consumer **consumer_pointer) {
     close(consumer->stop_fd);
     free(consumer->abandoned);
     if (consumer->threads_left == 0) wf_options_free(&consumer->options);
+    free_names(consumer);
     free(consumer);
 }

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "kafka.h"
 #include "pending.h"
+#include "poller.h"
 #include "system.h"
 #include "weft/consumer.h"
 
@@ -57,6 +58,7 @@ struct weft_consumer {
     weft_status failure; /* the first reason, WEFT_OK: none */
     char error[WF_ERROR_BYTES];
     uint64_t ticket;
+    wf_topic_names names; /* of topics, when the poller has ended */
     weft_abandoned *abandoned;
     size_t abandoned_count;
     uint32_t threads_left; /* could not be joined */

@@ -175,6 +175,7 @@ static weft_status spawn_poller(weft_consumer *consumer, uint32_t loop) {
         .tracker = consumer->cast.tracker,
         .encoder = consumer->cast.encoder,
         .exporter = consumer->cast.exporter,
+        .names = &consumer->names,
         .topics = (const char *const *)options->topics,
         .topic_count = options->topics_count,
         .queue_max_records = (uint32_t)options->queue_max_records,

@@ -491,18 +491,27 @@ static bool is_drained(const void *state) {
     return ((const wf_poller_state *)state)->closed;
 }
 
+static void hand_over_names(wf_poller_state *self) {
+    wf_topic_names *names = self->options.names;
+    if (names) names->names = calloc(self->topic_count ? self->topic_count : 1, sizeof *names->names);
+    for (uint32_t i = 0; i < self->topic_count; i++) {
+        free(self->topics[i].slots);
+        if (!names)
+            free(self->topics[i].name);
+        else if (names->names)
+            names->names[names->count++] = self->topics[i].name;
+    }
+    free(self->topics);
+}
+
 static void deinit(void *state, weft_env *env) {
     (void)env;
     wf_poller_state *self = state;
     self->options.kafka->ops->free(self->options.kafka);
     for (uint32_t i = 0; i < self->slot_count; i++) wf_poller_drop_commits(&self->slots[i]);
-    for (uint32_t i = 0; i < self->topic_count; i++) {
-        free(self->topics[i].slots);
-        if (!self->fenced_ever) free(self->topics[i].name); /* a record in a handler's hands names it */
-    }
+    hand_over_names(self);
     rebalance_close(&self->assign);
     rebalance_close(&self->revoke);
-    free(self->topics);
     free(self->slots);
     /* A fenced record may be in a handler's hands for ever; without one, all blocks must be home. */
     if (self->fenced_ever)

@@ -25,13 +25,21 @@
 #include "record_pool.h"
 #include "weft/actor.h"
 
+/* Names of topics that the poller has interned. Records and events name their topic by pointer, so at its end the
+ * poller hands the names to the program, which frees them when all loops have ended. */
+typedef struct wf_topic_names {
+    char **names;
+    uint32_t count;
+} wf_topic_names;
+
 /* Argument of the class; copied by init. Strings live as long as the actor. */
 typedef struct wf_poller_options {
     weft_actor_id manager;
     weft_actor_id tracker;
     weft_actor_id encoder;
     weft_actor_id exporter;
-    wf_kafka *kafka; /* the poller's from now on: freed by it */
+    wf_kafka *kafka;       /* the poller's from now on: freed by it */
+    wf_topic_names *names; /* filled at the end; NULL: the names are freed with the poller */
     const char *const *topics;
     size_t topic_count;
     uint32_t queue_max_records;

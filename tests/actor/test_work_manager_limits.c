@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pending.h"
@@ -294,7 +295,7 @@ Test(work_manager_limits, hold__backlog_behind_a_retry_lasts__stops_that_partiti
 
 static void pause_all(work_desk *desk, const char *topic, int32_t partition, bool pause) {
     wf_pause message = {.partition = partition, .pause = pause};
-    strcpy(message.topic, topic);
+    snprintf(message.topic, sizeof message.topic, "%s", topic);
     fake_env_tell(&desk->fake, 1, WF_MSG_PAUSE, &message, sizeof message);
     desk_collect(desk);
 }
