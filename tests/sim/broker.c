@@ -26,8 +26,13 @@ void sim_broker_init(sim_broker *broker, const sim_plan *plan, sim_chance *chanc
     }
 }
 
+/* Shorten the list of an event. */
+static void cut_list(sim_event *event, size_t count) {
+    while (event->count > count) free((void *)(uintptr_t)event->list[--event->count].metadata);
+}
+
 void sim_event_free(sim_event *event) {
-    for (size_t i = 0; i < event->count; i++) free((void *)(uintptr_t)event->list[i].metadata);
+    cut_list(event, 0);
     free(event);
 }
 
@@ -159,7 +164,7 @@ static void apply_commit(sim_broker *broker, sim_event *event) {
     unsigned kind = trouble ? (unsigned)sim_below(chance, 5) : 0;
     if (trouble && kind == 0) { /* lost on the way */
         event->error = WF_KAFKA_RETRY;
-        if (sim_percent(chance, 50)) event->count = 0;
+        if (sim_percent(chance, 50)) cut_list(event, 0);
         return;
     }
     /* librdkafka takes ILLEGAL_GENERATION for the end of the membership, also when it only overtook a rebalance. */
@@ -172,16 +177,13 @@ static void apply_commit(sim_broker *broker, sim_event *event) {
     if (trouble && kind == 3) event->error = WF_KAFKA_RETRY; /* taken, but the answer got lost */
     if (trouble && kind == 3)
         for (size_t i = 0; i < event->count; i++) event->list[i].error = WF_KAFKA_OK;
-    if (trouble && kind == 4 && event->count > 1) { /* an answer that leaves one out */
-        event->count--;
-        free((void *)(uintptr_t)event->list[event->count].metadata);
-    }
+    if (trouble && kind == 4 && event->count > 1) cut_list(event, event->count - 1); /* an answer that leaves one out */
 }
 
 static void apply_committed(sim_broker *broker, sim_event *event) {
     if (!broker->calm && sim_percent(broker->chance, broker->plan->commit_trouble_percent)) {
         event->error = WF_KAFKA_RETRY;
-        if (sim_percent(broker->chance, 50)) event->count = 0;
+        if (sim_percent(broker->chance, 50)) cut_list(event, 0);
         return;
     }
     for (size_t i = 0; i < event->count; i++) {

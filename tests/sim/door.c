@@ -35,7 +35,7 @@ bool sim_broker_can_fetch(const sim_broker *broker) {
 }
 
 static void enqueue(sim_broker *broker, const sim_log *log, int64_t offset, bool eof) {
-    if (broker->queue_head + broker->queue_count == broker->queue_room) {
+    if (broker->queue_head > 0 && broker->queue_head + broker->queue_count == broker->queue_room) {
         memmove(broker->queue, broker->queue + broker->queue_head, broker->queue_count * sizeof *broker->queue);
         broker->queue_head = 0;
     }

@@ -71,10 +71,29 @@ _Noreturn void sim_fail(const char *format, ...) {
     exit(1);
 }
 
+/* Sanitizers that find something abort, so that the seed is printed; and leaks belong to a seed, too. */
+const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
+const char *__tsan_default_options(void);
+extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
+const char *__asan_default_options(void) {
+    return "abort_on_error=1";
+}
+
+const char *__ubsan_default_options(void) {
+    return "abort_on_error=1:print_stacktrace=1";
+}
+
+const char *__tsan_default_options(void) {
+    return "halt_on_error=1:abort_on_error=1";
+}
+
 static void run(uint64_t seed) {
     now.seed = seed;
     now.history = (sim_history){0};
     sim_history_run(seed, now.steps_max, &now.history);
+    if (__lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check()) sim_fail("memory is leaked");
     now.passed++;
 }
 
@@ -92,9 +111,6 @@ static uint64_t number_of(int count, char **arguments, int i) {
     fprintf(stderr, "usage: sim [--runs N] [--seed S] [--steps N] [--trace]\n");
     exit(2);
 }
-
-/* Sanitizers end the process without a signal; they call this first where they are linked in. */
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 int main(int count, char **arguments) {
     uint64_t runs = 0, seed = 1, handled = 0, steps = 0;
@@ -119,7 +135,6 @@ int main(int count, char **arguments) {
     if (runs == 0) runs = one ? 1 : default_runs();
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
-    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(report);
     uint64_t began_ns = wf_clock_now_ns();
     for (uint64_t i = 0; i < runs; i++) {
         run(seed + i);
