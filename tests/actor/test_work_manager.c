@@ -436,3 +436,24 @@ Test(work_manager, deferred__limit_of_pending_records__holds_new_ones_back) {
     REQUIRE_EQ(desk_frontier(&desk, 0), 8);
     desk_end(&desk);
 }
+
+Test(work_manager, deferred__slice_that_follows__is_no_longer_than_the_limit_allows) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.pending_max_records = 2;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    desk_feed(&desk, 0, 0, null_keys, 1);
+    wf_slice slice = work(&desk);
+    wf_record *deferred = slice.head;
+    desk_done(&desk, slice, WF_DONE_PENDING);
+    desk_feed(&desk, 0, 1, null_keys, 8);
+    slice = work(&desk);
+    REQUIRE_EQ(slice.count, 1);
+    expect_idle(&desk);
+    desk_unpark(&desk, deferred, WF_DONE_SUCCESS);
+    desk_done(&desk, slice, WF_DONE_SUCCESS);
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    REQUIRE_EQ(desk_frontier(&desk, 0), 9);
+    desk_end(&desk);
+}

@@ -253,6 +253,13 @@ Test(work_manager_limits, gate__completions_that_no_progress_has_told__count_as_
     desk_arrive(&desk, &more); /* PROGRESS answers to its FETCHED */
     while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
     REQUIRE_EQ(desk_frontier(&desk, 0), 10);
+    desk_revoke(&desk, 0, desk.fake.now_ns + ms, false);
+    desk_assign(&desk, 0, 0, NULL, 0); /* what the last epoch completed counts no more */
+    desk.no_progress = true;
+    desk_feed(&desk, 0, 1, own_keys, 8);
+    for (count = 0; desk_work(&desk, &slice); count++) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    REQUIRE_EQ(count, 3);
+    desk_revoke(&desk, 0, desk.fake.now_ns + ms, false);
     desk_end(&desk);
 }
 
