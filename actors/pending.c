@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pending.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,9 @@
 enum {
     TABLES_MAX = 64,
     SLOT_BITS = 24,
-    GENERATION_BITS = 34, /* 6 bits of table, 24 of slot: at a million deferrals a second, one slot lasts for hours, and
-                           * the ring of free slots spreads them over all */
+    GENERATION_BITS =
+        34, /* beside 6 bits of table and 24 of slot. A stale token could be taken for a new one after 2^34
+             * deferrals through its one slot: five hours at a million a second, if somebody keeps it */
     REASON_MAX = 255,
 };
 
@@ -67,52 +69,62 @@ static uint32_t pop_free(wf_pending *table) {
     }
 }
 
-static weft_status grow(wf_pending *table, uint32_t capacity) {
-    if (table->capacity >= capacity) return WEFT_OK;
-    /* Stale tokens may be looked up at any time: the old slots stay where they are, as the price of a larger consumer.
-     */
+static weft_status make_slots(wf_pending *table, uint32_t capacity) {
     pending_slot *slots = calloc(capacity, sizeof *slots);
     if (!slots) return WEFT_ENOMEM;
-    for (uint32_t i = 0; i < table->capacity; i++) slots[i].word = table->slots[i].word;
-    uint32_t first = table->capacity;
     table->slots = slots;
     table->capacity = capacity;
-    for (uint32_t i = capacity; i > first; i--) push_free(table, i);
+    for (uint32_t i = capacity; i > 0; i--) push_free(table, i);
     return WEFT_OK;
+}
+
+/* First use of a table. It keeps its size for ever: stale tokens may be looked up at any time. */
+static weft_status make_table(wf_pending *table, uint32_t index, uint32_t capacity) {
+    table->index = index;
+    table->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (table->fd < 0) return WEFT_ELIMIT;
+    weft_status status = make_slots(table, capacity);
+    if (status != WEFT_OK) close(table->fd);
+    return status;
 }
 
 weft_status wf_pending_open(uint32_t capacity, wf_pending **ret_table) {
     WF_CHECK(capacity > 0 && capacity < 1u << SLOT_BITS);
     for (uint32_t i = 0; i < TABLES_MAX; i++) {
         wf_pending *table = &tables[i];
-        /* Tables grow only when first used: a lookup by a stale token must not race with it. */
-        if (table->slots && table->capacity < capacity) continue;
         bool expected = false;
         if (!atomic_compare_exchange_strong(&table->in_use, &expected, true)) continue;
-        if (!table->slots) {
-            table->index = i;
-            table->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-            weft_status status = table->fd < 0 ? WEFT_ELIMIT : grow(table, capacity);
-            if (status != WEFT_OK) {
-                if (table->fd >= 0) close(table->fd);
-                atomic_store(&table->in_use, false);
-                return status;
-            }
+        weft_status status = table->slots ? WEFT_OK : make_table(table, i, capacity);
+        if (status == WEFT_OK && table->capacity >= capacity) {
+            *ret_table = table;
+            return WEFT_OK;
         }
-        *ret_table = table;
-        return WEFT_OK;
+        atomic_store(&table->in_use, false);
+        if (status != WEFT_OK) return status;
     }
     return WEFT_ELIMIT;
+}
+
+static void drop_completed(wf_pending *table) {
+    wf_pending_done done;
+    while (wf_pending_take(table, &done, 1) == 1) free(done.reason);
+}
+
+static bool is_free(const wf_pending *table, uint32_t number) {
+    return (atomic_load_explicit(&table->slots[number - 1].word, memory_order_acquire) & 3) == SLOT_FREE;
 }
 
 void wf_pending_close(wf_pending **table_pointer) {
     wf_pending *table = *table_pointer;
     if (!table) return;
     *table_pointer = NULL;
-    wf_pending_done done;
-    while (wf_pending_take(table, &done, 1) == 1) free(done.reason);
-    for (uint32_t i = 0; i < table->capacity; i++) wf_pending_cancel(table, i + 1);
-    while (wf_pending_take(table, &done, 1) == 1) free(done.reason);
+    for (uint32_t number = 1; number <= table->capacity; number++)
+        while (!is_free(table, number) && !wf_pending_cancel(table, number)) {
+            /* Completed. If it is not on the list yet, somebody is in the middle of weft_complete(): the next consumer
+             * must not find his record there. */
+            drop_completed(table);
+            if (!is_free(table, number)) sched_yield();
+        }
     uint64_t drained;
     while (read(table->fd, &drained, sizeof drained) > 0) {
     }
