@@ -364,7 +364,7 @@ static void on_log(void *context, int level, const char *facility, const char *t
     weft_env_log(self->env, mapped, "librdkafka %s: %s", facility, text);
 }
 
-static const wf_kafka_sink events = {
+const wf_kafka_sink wf_poller_sink = {
     .on_assign = on_assign,
     .on_revoke = on_revoke,
     .on_committed_offsets = on_committed_offsets,
@@ -412,7 +412,7 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
 
 static bool serve(wf_poller_state *self, weft_env *env) {
     self->env = env;
-    bool more = self->options.kafka->ops->serve(self->options.kafka, &events, self);
+    bool more = self->options.kafka->ops->serve(self->options.kafka, &wf_poller_sink, self);
     self->served_ns = weft_env_now_ns(env);
     return more;
 }

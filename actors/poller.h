@@ -160,7 +160,9 @@ void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t of
 
 /* Read what credit allows, send it; true: there is more to read at once. */
 bool wf_poller_fetch(wf_poller_state *self, weft_env *env);
-/* Sink functions of reading. */
+/* All that the door may tell, whichever of its calls it is in: reading brings errors of partitions too. */
+extern const wf_kafka_sink wf_poller_sink;
+/* Its functions of reading. */
 void wf_poller_on_record(void *context, const wf_kafka_record *record);
 void wf_poller_on_eof(void *context, const char *topic, int32_t partition, int64_t offset);
 void wf_poller_on_credit(void *state, weft_env *env, const weft_message *message);

@@ -210,7 +210,6 @@ void wf_poller_idle_timer(wf_poller_state *self, weft_env *env) {
 /* --- a turn of reading */
 
 bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
-    static const wf_kafka_sink sink = {.on_record = wf_poller_on_record, .on_eof = wf_poller_on_eof};
     self->metrics.is_paused = self->credit_records <= 0 || self->credit_bytes <= 0;
     if (self->metrics.is_paused) {
         end_idle(self, env);
@@ -218,7 +217,7 @@ bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
     }
     size_t max = self->credit_records < BATCH_MAX ? (size_t)self->credit_records : BATCH_MAX;
     self->env = env;
-    size_t count = self->options.kafka->ops->consume(self->options.kafka, max, &sink, self);
+    size_t count = self->options.kafka->ops->consume(self->options.kafka, max, &wf_poller_sink, self);
     self->env = NULL;
     flush_batch(self, env);
     if (count == 0) {
