@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the codes of librdkafka mean to the poller. Pure: the codes are part of its ABI (negative ones) and of Kafka's
- * protocol.
+ * What can be committed, what comes back, and what librdkafka's codes mean for it. Pure: the codes are part of its ABI
+ * (negative ones) and of Kafka's protocol.
  */
-#ifndef WF_KAFKA_ERROR_H
-#define WF_KAFKA_ERROR_H
+#ifndef WF_KAFKA_COMMIT_H
+#define WF_KAFKA_COMMIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "kafka.h"
+
+/* Something, at real offsets, with metadata that librdkafka does not garble. */
+bool wf_kafka_can_commit(const wf_kafka_partition *partitions, size_t count);
+
+/* How much of committed metadata (anybody's bytes, may be NULL) this version of librdkafka really gave us. */
+size_t wf_kafka_metadata_bytes(int version, const char *metadata, size_t bytes);
 
 /* The meaning of a code as the answer to a commit. Unknown codes: try again. */
 wf_kafka_error wf_kafka_error_of(int code);
