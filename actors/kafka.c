@@ -6,14 +6,13 @@
  * Owns: the client, three queues of it and two eventfds. Records arrive on a queue of our own (every partition queue is
  * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, the reply queue.
  *
- * 1. No call of the sink is made from inside a callback of librdkafka, except on_record() and on_eof(): what callbacks
- *    see becomes a note, handed out after the library's call has returned.
+ * 1. No call of the sink is made from inside a callback of librdkafka: what they see
+ *    becomes a note, handed out after the library's call has returned.
  * 2. Nothing waits for the network. Pause, assign and subscribe wait for librdkafka's main thread, which never blocks.
  * 3. A partition is resumed only if it was paused here: librdkafka below 2.4 rewinds one that was not paused.
  * 4. No partition is paused when it is unassigned: the pause would outlive the assignment.
  * 5. Once close_begin() was called, the consumer queue lies behind the reply queue and is never polled by itself.
- *
- * Memory that can't be had while serving ends the process, as it does inside librdkafka.
+ * 6. Memory that can't be had while serving ends the process, as it does inside librdkafka.
  */
 #include "kafka.h"
 
@@ -21,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 
@@ -124,13 +122,9 @@ static wf_kafka_partition *view_of(const rd_kafka_topic_partition_list_t *list, 
     wf_kafka_partition *view = wf_kafka_allocate(count, sizeof *view);
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_topic_partition_t *from = &list->elems[i];
-        view[i] = (wf_kafka_partition){
-            .topic = from->topic,
-            .partition = from->partition,
-            .offset = from->offset >= 0 ? from->offset : WF_KAFKA_OFFSET_NONE,
-            .metadata = from->metadata,
-            .metadata_bytes = wf_kafka_metadata_bytes(rd_kafka_version(), from->metadata, from->metadata_size),
-            .error = (int)from->err};
+        int64_t offset = from->offset >= 0 ? from->offset : WF_KAFKA_OFFSET_NONE;
+        size_t bytes = wf_kafka_metadata_bytes(rd_kafka_version(), from->metadata, from->metadata_size);
+        view[i] = (wf_kafka_partition){from->topic, from->partition, offset, from->metadata, bytes, (int)from->err};
     }
     *ret_count = count;
     return view;
@@ -188,8 +182,7 @@ static void on_message(door *self, const rd_kafka_message_t *message) {
     }
 }
 
-/* What was read and not handed out must not outlive a change of the position: it would look like a jump of the log.
- * `topic` NULL: all. */
+/* What was read and not handed out must not outlive a change of the position. `topic` NULL: all. */
 static void drop_read_ahead(door *self, const char *topic, int32_t partition) {
     size_t kept = 0;
     for (size_t i = self->ahead_next; i < self->ahead_count; i++) {
@@ -225,15 +218,12 @@ static void tell_committed_offsets(rd_kafka_event_t *event, const wf_kafka_sink 
         reason = rd_kafka_error_string(error);
     }
     const rd_kafka_topic_partition_list_t *list = groups > 0 ? rd_kafka_group_result_partitions(group[0]) : NULL;
-    for (int i = 0; list && !err && i < list->cnt; i++) {
-        err = list->elems[i].err;
-        reason = NULL;
-    }
-    char text[512];
-    describe((int)err, reason, text, sizeof text);
     size_t count = 0;
-    wf_kafka_partition *view = view_of(err ? NULL : list, &count);
-    sink->on_committed_offsets(context, err ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, count);
+    wf_kafka_partition *view = view_of(list, &count);
+    int code = err ? (int)err : wf_kafka_first_error(view, count);
+    char text[512];
+    describe(code, err ? reason : NULL, text, sizeof text);
+    sink->on_committed_offsets(context, code ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, code ? 0 : count);
     free(view);
 }
 
@@ -293,12 +283,7 @@ static bool door_serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context
 
 /* --- one partition alone */
 
-/* Pausing throws away what was read ahead of the partition; taking its queue off the record queue
- * (rd_kafka_queue_forward to NULL and back) keeps it. Both lost and repeated nothing in 70 random holds over 40,000
- * records of 4 partitions, but by the second way 39 to 52 % of the records arrived while their partition was held: all
- * that lay on the record queue already, up to queued.min.messages of them. Whoever holds a partition has no room for
- * it, so: pause.
- * Not before the position is known, though: see kafka_topic.h. */
+/* Why a pause, and when: kafka_topic.h. */
 static weft_status pause_partition(door *self, const char *topic, int32_t partition, bool pause) {
     const wf_kafka_partition only = {.topic = topic, .partition = partition};
     rd_kafka_topic_partition_list_t *list = list_of(&only, 1);
@@ -347,8 +332,7 @@ static void park_withheld(door *self) {
 /* --- records */
 
 /* The batch call costs a third less than the callback call (bench_consume, CPU seconds per million), and loses nothing
- * as long as one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would.
- */
+ * while one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. */
 static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
     door *self = door_of(kafka);
     if (max_records == 0) return 0;
@@ -391,8 +375,7 @@ static size_t door_queued(wf_kafka *kafka) {
 }
 
 static int64_t door_log_end(wf_kafka *kafka, const char *topic, int32_t partition) {
-    int64_t low = -1;
-    int64_t high = -1;
+    int64_t low, high;
     if (rd_kafka_get_watermark_offsets(door_of(kafka)->rk, topic, partition, &low, &high)) return -1;
     return high >= 0 ? high : -1;
 }
@@ -541,31 +524,17 @@ static void door_free(wf_kafka *kafka) {
     if (self->rk) free_client(self);
     wf_kafka_notes_deinit(&self->notes);
     wf_kafka_topics_deinit(&self->topics);
-    if (self->events_fd >= 0) close(self->events_fd);
-    if (self->records_fd >= 0) close(self->records_fd);
+    wf_bell_close(self->events_fd);
+    wf_bell_close(self->records_fd);
     free(self->group_id);
     free(self);
 }
 
+/* In the order of kafka.h. */
 static const wf_kafka_ops door_ops = {
-    .descriptors = door_descriptors,
-    .serve = door_serve,
-    .consume = door_consume,
-    .consume_stop = door_consume_stop,
-    .header = door_header,
-    .subscribe = door_subscribe,
-    .fetch_committed = door_fetch_committed,
-    .assign = door_assign,
-    .unassign = door_unassign,
-    .commit = door_commit,
-    .hold = door_hold,
-    .seek = door_seek,
-    .queued = door_queued,
-    .log_end = door_log_end,
-    .wake = door_wake,
-    .close_begin = door_close_begin,
-    .free = door_free,
-};
+    door_descriptors,     door_serve,   door_consume,  door_consume_stop, door_header, door_subscribe,
+    door_fetch_committed, door_assign,  door_unassign, door_commit,       door_hold,   door_seek,
+    door_queued,          door_log_end, door_wake,     door_close_begin,  door_free};
 
 /* --- open */
 

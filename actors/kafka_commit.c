@@ -92,3 +92,9 @@ wf_kafka_error wf_kafka_commit_errors(int call_code, wf_kafka_partition *partiti
     }
     return worst;
 }
+
+int wf_kafka_first_error(const wf_kafka_partition *partitions, size_t count) {
+    int code = 0;
+    for (size_t i = 0; i < count && code == 0; i++) code = partitions[i].error;
+    return code;
+}

@@ -25,4 +25,7 @@ wf_kafka_error wf_kafka_error_of(int code);
  * taken from one that has. Returns the worst; *ret_code is the code behind it. */
 wf_kafka_error wf_kafka_commit_errors(int call_code, wf_kafka_partition *partitions, size_t count, int *ret_code);
 
+/* The first code in partitions[].error that is not 0; 0: there is none. */
+int wf_kafka_first_error(const wf_kafka_partition *partitions, size_t count);
+
 #endif
