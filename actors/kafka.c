@@ -6,14 +6,13 @@
  * Owns: the client, three queues of it and two eventfds. Records arrive on a queue of our own (every partition queue is
  * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, the reply queue.
  *
- * 1. No call of the sink is made from inside a callback of librdkafka, except on_record() and on_eof(): what callbacks
- *    see becomes a note, handed out after the library's call has returned.
+ * 1. No call of the sink is made from inside a callback of librdkafka: what they see
+ *    becomes a note, handed out after the library's call has returned.
  * 2. Nothing waits for the network. Pause, assign and subscribe wait for librdkafka's main thread, which never blocks.
  * 3. A partition is resumed only if it was paused here: librdkafka below 2.4 rewinds one that was not paused.
  * 4. No partition is paused when it is unassigned: the pause would outlive the assignment.
  * 5. Once close_begin() was called, the consumer queue lies behind the reply queue and is never polled by itself.
- *
- * Memory that can't be had while serving ends the process, as it does inside librdkafka.
+ * 6. Memory that can't be had while serving ends the process, as it does inside librdkafka.
  */
 #include "kafka.h"
 
@@ -21,13 +20,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 
-#include "check.h"
 #include "kafka_bell.h"
-#include "kafka_error.h"
+#include "kafka_commit.h"
 #include "kafka_note.h"
 #include "kafka_setting.h"
 #include "kafka_topic.h"
@@ -36,8 +33,6 @@ enum {
     READ_MAX = 512, /* messages per batch call */
     POLLS_MAX = 64, /* events per queue and serve() call: enough for any burst but logs, short for the loop */
     COMMITTED_TIMEOUT_MS = 10000, /* one OffsetFetch incl. the search for the coordinator; the poller asks again */
-    METADATA_MAX = 32767,         /* librdkafka writes the length as int16 and does not check it */
-    VERSION_METADATA_BINARY = 0x02060100, /* 2.6.1: metadata with a NUL byte no longer continues in foreign memory */
     CLOSE_WAIT_MS = 50,
     CLOSE_WAITS_MAX = 6000 / CLOSE_WAIT_MS,
 };
@@ -48,15 +43,12 @@ typedef struct door {
     rd_kafka_queue_t *events;  /* the consumer's: rebalances, errors */
     rd_kafka_queue_t *replies; /* commit results, committed offsets, logs; when closing also what `events` had */
     rd_kafka_queue_t *records;
-    int events_fd;
-    int records_fd;
+    int events_fd, records_fd;
     char *group_id;
     wf_kafka_notes notes;
     wf_kafka_topics topics;
     bool unanswered; /* librdkafka waits for assign() or unassign() */
-    bool closing;
-    bool closed;
-    bool closed_told;
+    bool closing, closed, closed_told;
     bool backs_off; /* fetch.queue.backoff.ms exists: no fetcher stalls, wake() has nothing to do */
     /* During consume(). */
     const wf_kafka_sink *sink;
@@ -65,8 +57,8 @@ typedef struct door {
     bool stop;
     bool records_wait;                   /* the last read did not empty the queue: its descriptor need not be cleared */
     rd_kafka_message_t *ahead[READ_MAX]; /* read from the library, not handed out yet: [ahead_next, ahead_count) */
-    size_t ahead_next;
-    size_t ahead_count;
+    size_t ahead_next, ahead_count;
+    bool withheld; /* something came of a partition that is held */
 } door;
 
 static door *door_of(wf_kafka *kafka) {
@@ -88,9 +80,8 @@ static void note_error(door *self, rd_kafka_resp_err_t err, const char *text, co
     char full[1024];
     char reason[768];
     bool fatal = err == RD_KAFKA_RESP_ERR__FATAL;
-    rd_kafka_resp_err_t cause =
-        fatal ? rd_kafka_fatal_error(self->rk, reason, sizeof reason) : RD_KAFKA_RESP_ERR_NO_ERROR;
-    describe(cause ? (int)cause : (int)err, cause ? reason : text, full, sizeof full);
+    int cause = fatal ? (int)rd_kafka_fatal_error(self->rk, reason, sizeof reason) : 0;
+    describe(cause ? cause : (int)err, cause ? reason : text, full, sizeof full);
     wf_kafka_notes_error(&self->notes, fatal ? WF_KAFKA_FATAL : WF_KAFKA_RETRY, full, topic, partition);
     wf_bell_ring(self->events_fd);
 }
@@ -125,27 +116,15 @@ static rd_kafka_topic_partition_list_t *list_of(const wf_kafka_partition *partit
     return list;
 }
 
-/* Anybody's bytes. Before 2.6.1 librdkafka copies up to the first NUL only and leaves the rest unset. */
-static size_t readable_bytes(const rd_kafka_topic_partition_t *from) {
-    if (!from->metadata) return 0;
-    if (rd_kafka_version() >= VERSION_METADATA_BINARY) return from->metadata_size;
-    return strnlen(from->metadata, from->metadata_size);
-}
-
 /* The list in our terms, to be freed; the strings stay the list's. */
 static wf_kafka_partition *view_of(const rd_kafka_topic_partition_list_t *list, size_t *ret_count) {
     size_t count = list ? (size_t)list->cnt : 0;
     wf_kafka_partition *view = wf_kafka_allocate(count, sizeof *view);
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_topic_partition_t *from = &list->elems[i];
-        view[i] = (wf_kafka_partition){
-            .topic = from->topic,
-            .partition = from->partition,
-            .offset = from->offset >= 0 ? from->offset : WF_KAFKA_OFFSET_NONE,
-            .metadata = from->metadata,
-            .metadata_bytes = readable_bytes(from),
-            .error = (int)from->err,
-        };
+        int64_t offset = from->offset >= 0 ? from->offset : WF_KAFKA_OFFSET_NONE;
+        size_t bytes = wf_kafka_metadata_bytes(rd_kafka_version(), from->metadata, from->metadata_size);
+        view[i] = (wf_kafka_partition){from->topic, from->partition, offset, from->metadata, bytes, (int)from->err};
     }
     *ret_count = count;
     return view;
@@ -177,42 +156,41 @@ static void note_message_error(door *self, const rd_kafka_message_t *message) {
 }
 
 static void on_message(door *self, const rd_kafka_message_t *message) {
-    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        const wf_kafka_topic *topic = wf_kafka_topic_of(&self->topics, message->rkt, name_of);
-        wf_kafka_record record = {
-            .topic = topic->name,
-            .topic_id = topic,
-            .partition = message->partition,
-            .offset = message->offset,
-            .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
-            .key = message->key,
-            .key_bytes = message->key_len,
-            .value = message->payload,
-            .value_bytes = message->len,
-            .message = message,
-        };
-        self->delivered++;
-        self->sink->on_record(self->context, &record);
-    } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        const wf_kafka_topic *topic = wf_kafka_topic_of(&self->topics, message->rkt, name_of);
+    bool is_record = message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!is_record && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        note_message_error(self, message);
+        return;
+    }
+    wf_kafka_topic *topic = wf_kafka_topic_of(&self->topics, message->rkt, name_of);
+    if (!wf_kafka_topic_admits(topic, message->partition, message->offset)) {
+        self->withheld = true;
+    } else if (!is_record) {
         self->sink->on_eof(self->context, topic->name, message->partition, message->offset);
     } else {
-        note_message_error(self, message);
+        wf_kafka_record record = {.topic = topic->name,
+                                  .topic_id = topic,
+                                  .partition = message->partition,
+                                  .offset = message->offset,
+                                  .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
+                                  .key = message->key,
+                                  .key_bytes = message->key_len,
+                                  .value = message->payload,
+                                  .value_bytes = message->len,
+                                  .message = message};
+        self->delivered++;
+        self->sink->on_record(self->context, &record);
     }
 }
 
-/* What was read and not handed out must not outlive a change of the position: it would look like a jump of the log.
- * `topic` NULL: all. */
+/* What was read and not handed out must not outlive a change of the position. `topic` NULL: all. */
 static void drop_read_ahead(door *self, const char *topic, int32_t partition) {
     size_t kept = 0;
     for (size_t i = self->ahead_next; i < self->ahead_count; i++) {
         rd_kafka_message_t *message = self->ahead[i];
         bool drop = !topic || (message->partition == partition && message->rkt &&
                                strcmp(rd_kafka_topic_name(message->rkt), topic) == 0);
-        if (drop)
-            rd_kafka_message_destroy(message);
-        else
-            self->ahead[kept++] = message;
+        if (drop) rd_kafka_message_destroy(message);
+        if (!drop) self->ahead[kept++] = message;
     }
     self->ahead_next = 0;
     self->ahead_count = kept;
@@ -231,23 +209,21 @@ static void tell_commit_result(rd_kafka_event_t *event, const wf_kafka_sink *sin
 static void tell_committed_offsets(rd_kafka_event_t *event, const wf_kafka_sink *sink, void *context) {
     const rd_kafka_ListConsumerGroupOffsets_result_t *result = rd_kafka_event_ListConsumerGroupOffsets_result(event);
     rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-    char text[512];
-    describe((int)err, rd_kafka_event_error_string(event), text, sizeof text);
+    const char *reason = rd_kafka_event_error_string(event);
     size_t groups = 0;
     const rd_kafka_group_result_t **group = rd_kafka_ListConsumerGroupOffsets_result_groups(result, &groups);
     const rd_kafka_error_t *error = groups > 0 ? rd_kafka_group_result_error(group[0]) : NULL;
     if (!err && error) {
         err = rd_kafka_error_code(error);
-        describe((int)err, rd_kafka_error_string(error), text, sizeof text);
+        reason = rd_kafka_error_string(error);
     }
     const rd_kafka_topic_partition_list_t *list = groups > 0 ? rd_kafka_group_result_partitions(group[0]) : NULL;
-    for (int i = 0; list && !err && i < list->cnt; i++) {
-        err = list->elems[i].err;
-        describe((int)err, NULL, text, sizeof text);
-    }
     size_t count = 0;
-    wf_kafka_partition *view = view_of(err ? NULL : list, &count);
-    sink->on_committed_offsets(context, err ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, count);
+    wf_kafka_partition *view = view_of(list, &count);
+    int code = err ? (int)err : wf_kafka_first_error(view, count);
+    char text[512];
+    describe(code, err ? reason : NULL, text, sizeof text);
+    sink->on_committed_offsets(context, code ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, code ? 0 : count);
     free(view);
 }
 
@@ -305,11 +281,58 @@ static bool door_serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context
     return rd_kafka_queue_length(self->replies) > 0 || (!self->closing && rd_kafka_queue_length(self->events) > 0);
 }
 
+/* --- one partition alone */
+
+/* Why a pause, and when: kafka_topic.h. */
+static weft_status pause_partition(door *self, const char *topic, int32_t partition, bool pause) {
+    const wf_kafka_partition only = {.topic = topic, .partition = partition};
+    rd_kafka_topic_partition_list_t *list = list_of(&only, 1);
+    rd_kafka_resp_err_t err =
+        pause ? rd_kafka_pause_partitions(self->rk, list) : rd_kafka_resume_partitions(self->rk, list);
+    if (!err) err = list->elems[0].err;
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? WEFT_ESTALE : WEFT_OK;
+}
+
+static weft_status door_hold(wf_kafka *kafka, const char *topic, int32_t partition, bool hold) {
+    door *self = door_of(kafka);
+    wf_kafka_place *place = wf_kafka_place_of(&self->topics, topic, partition);
+    if (!place->assigned) return WEFT_ESTALE;
+    weft_status status = WEFT_OK;
+    if (place->held != hold && place->positioned) status = pause_partition(self, topic, partition, hold);
+    if (status == WEFT_OK) place->held = hold;
+    return status;
+}
+
+static weft_status door_seek(wf_kafka *kafka, const char *topic, int32_t partition, int64_t offset) {
+    door *self = door_of(kafka);
+    wf_kafka_place *place = wf_kafka_place_of(&self->topics, topic, partition);
+    if (!place->assigned) return WEFT_ESTALE;
+    drop_read_ahead(self, topic, partition);
+    const wf_kafka_partition only = {.topic = topic, .partition = partition, .offset = offset};
+    rd_kafka_topic_partition_list_t *list = list_of(&only, 1);
+    /* Time-out 0: not waited for; records that were read ahead are void as soon as the call returns. */
+    weft_status status = take_error(self, rd_kafka_seek_partitions(self->rk, list, 0));
+    rd_kafka_topic_partition_list_destroy(list);
+    if (status == WEFT_OK && place->held && !place->positioned) status = pause_partition(self, topic, partition, true);
+    place->positioned = true;
+    return status;
+}
+
+static void park_withheld(door *self) {
+    wf_kafka_topic *topic;
+    int32_t partition;
+    while ((topic = wf_kafka_topics_withheld(&self->topics, &partition)) != NULL) {
+        topic->places[partition].withheld = false;
+        door_seek(&self->base, topic->name, partition, topic->places[partition].offset);
+    }
+    self->withheld = false;
+}
+
 /* --- records */
 
 /* The batch call costs a third less than the callback call (bench_consume, CPU seconds per million), and loses nothing
- * as long as one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would.
- */
+ * while one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. */
 static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
     door *self = door_of(kafka);
     if (max_records == 0) return 0;
@@ -331,6 +354,7 @@ static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_s
     }
     self->records_wait = self->delivered == max_records || self->ahead_next < self->ahead_count;
     self->sink = NULL;
+    if (self->withheld) park_withheld(self);
     wf_kafka_notes_tell(&self->notes, sink, context);
     return self->delivered;
 }
@@ -351,8 +375,7 @@ static size_t door_queued(wf_kafka *kafka) {
 }
 
 static int64_t door_log_end(wf_kafka *kafka, const char *topic, int32_t partition) {
-    int64_t low = -1;
-    int64_t high = -1;
+    int64_t low, high;
     if (rd_kafka_get_watermark_offsets(door_of(kafka)->rk, topic, partition, &low, &high)) return -1;
     return high >= 0 ? high : -1;
 }
@@ -391,8 +414,7 @@ static weft_status door_fetch_committed(wf_kafka *kafka, const wf_kafka_partitio
         return WEFT_OK;
     }
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(self->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    char reason[256];
-    rd_kafka_AdminOptions_set_request_timeout(options, COMMITTED_TIMEOUT_MS, reason, sizeof reason);
+    rd_kafka_AdminOptions_set_request_timeout(options, COMMITTED_TIMEOUT_MS, NULL, 0);
     /* Offsets that a transaction has not yet decided are an error that passes, not an old value. */
     rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
     rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
@@ -431,68 +453,25 @@ static weft_status change_assignment(door *self, rd_kafka_topic_partition_list_t
 static weft_status door_assign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
     door *self = door_of(kafka);
     rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
-    wf_kafka_topics_forget_handles(&self->topics);
     forward_to_records(self, list);
     weft_status status = change_assignment(self, list, true, incremental);
-    if (status != WEFT_OK) return status;
-    if (!incremental) wf_kafka_topics_unassign(&self->topics);
-    for (size_t i = 0; i < count; i++)
-        wf_kafka_place_of(&self->topics, partitions[i].topic, partitions[i].partition)->assigned = true;
-    return WEFT_OK;
-}
-
-/* Pausing throws away what was read ahead of the partition; taking its queue off the record queue
- * (rd_kafka_queue_forward to NULL and back) keeps it. Both lost and repeated nothing in 70 random holds over 40,000
- * records of 4 partitions, but by the second way 39 to 52 % of the records arrived while their partition was held: all
- * that lay on the record queue already, up to queued.min.messages of them. Whoever holds a partition has no room for
- * it, so: pause. */
-static weft_status door_hold(wf_kafka *kafka, const char *topic, int32_t partition, bool hold) {
-    door *self = door_of(kafka);
-    wf_kafka_place *place = wf_kafka_place_of(&self->topics, topic, partition);
-    if (!place->assigned) return WEFT_ESTALE;
-    if (place->held == hold) return WEFT_OK;
-    rd_kafka_topic_partition_list_t *list = list_of(&(wf_kafka_partition){.topic = topic, .partition = partition}, 1);
-    rd_kafka_resp_err_t err =
-        hold ? rd_kafka_pause_partitions(self->rk, list) : rd_kafka_resume_partitions(self->rk, list);
-    if (!err) err = list->elems[0].err;
-    rd_kafka_topic_partition_list_destroy(list);
-    if (!err) place->held = hold;
-    return err ? WEFT_ESTALE : WEFT_OK;
+    if (status == WEFT_OK) wf_kafka_topics_assign(&self->topics, partitions, count, incremental);
+    return status;
 }
 
 static weft_status door_unassign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count,
                                  bool incremental) {
     door *self = door_of(kafka);
-    for (size_t i = 0; i < count; i++) {
-        door_hold(kafka, partitions[i].topic, partitions[i].partition, false);
-        *wf_kafka_place_of(&self->topics, partitions[i].topic, partitions[i].partition) =
-            (wf_kafka_place){false, false};
-    }
-    for (size_t i = 0; i < count; i++) drop_read_ahead(self, partitions[i].topic, partitions[i].partition);
-    if (!incremental) {
-        drop_read_ahead(self, NULL, 0);
-        wf_kafka_topics_unassign(&self->topics);
-    }
+    for (size_t i = 0; i < count; i++) door_hold(kafka, partitions[i].topic, partitions[i].partition, false);
+    for (size_t i = 0; i < count; i++)
+        drop_read_ahead(self, incremental ? partitions[i].topic : NULL, partitions[i].partition);
+    wf_kafka_topics_unassign(&self->topics, partitions, count, incremental);
     return change_assignment(self, list_of(partitions, count), false, incremental);
-}
-
-static weft_status door_seek(wf_kafka *kafka, const char *topic, int32_t partition, int64_t offset) {
-    door *self = door_of(kafka);
-    if (!wf_kafka_place_of(&self->topics, topic, partition)->assigned) return WEFT_ESTALE;
-    drop_read_ahead(self, topic, partition);
-    const wf_kafka_partition only = {.topic = topic, .partition = partition, .offset = offset};
-    rd_kafka_topic_partition_list_t *list = list_of(&only, 1);
-    /* Time-out 0: not waited for; records that were read ahead are void as soon as the call returns. */
-    weft_status status = take_error(self, rd_kafka_seek_partitions(self->rk, list, 0));
-    rd_kafka_topic_partition_list_destroy(list);
-    return status;
 }
 
 static weft_status door_commit(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count) {
     door *self = door_of(kafka);
-    if (count == 0) return WEFT_EINVAL;
-    for (size_t i = 0; i < count; i++)
-        if (partitions[i].offset < 0 || partitions[i].metadata_bytes > METADATA_MAX) return WEFT_EINVAL;
+    if (!wf_kafka_can_commit(partitions, count)) return WEFT_EINVAL;
     rd_kafka_topic_partition_list_t *list = list_of(partitions, count);
     rd_kafka_resp_err_t err = rd_kafka_commit_queue(self->rk, list, self->replies, NULL, NULL);
     rd_kafka_topic_partition_list_destroy(list);
@@ -545,31 +524,17 @@ static void door_free(wf_kafka *kafka) {
     if (self->rk) free_client(self);
     wf_kafka_notes_deinit(&self->notes);
     wf_kafka_topics_deinit(&self->topics);
-    if (self->events_fd >= 0) close(self->events_fd);
-    if (self->records_fd >= 0) close(self->records_fd);
+    wf_bell_close(self->events_fd);
+    wf_bell_close(self->records_fd);
     free(self->group_id);
     free(self);
 }
 
+/* In the order of kafka.h. */
 static const wf_kafka_ops door_ops = {
-    .descriptors = door_descriptors,
-    .serve = door_serve,
-    .consume = door_consume,
-    .consume_stop = door_consume_stop,
-    .header = door_header,
-    .subscribe = door_subscribe,
-    .fetch_committed = door_fetch_committed,
-    .assign = door_assign,
-    .unassign = door_unassign,
-    .commit = door_commit,
-    .hold = door_hold,
-    .seek = door_seek,
-    .queued = door_queued,
-    .log_end = door_log_end,
-    .wake = door_wake,
-    .close_begin = door_close_begin,
-    .free = door_free,
-};
+    door_descriptors,     door_serve,   door_consume,  door_consume_stop, door_header, door_subscribe,
+    door_fetch_committed, door_assign,  door_unassign, door_commit,       door_hold,   door_seek,
+    door_queued,          door_log_end, door_wake,     door_close_begin,  door_free};
 
 /* --- open */
 

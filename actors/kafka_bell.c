@@ -20,3 +20,7 @@ void wf_bell_clear(int fd) {
     ssize_t bytes = read(fd, &times, sizeof times);
     (void)bytes; /* EAGAIN: nobody rang */
 }
+
+void wf_bell_close(int fd) {
+    if (fd >= 0) close(fd);
+}

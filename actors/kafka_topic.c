@@ -28,11 +28,6 @@ wf_kafka_topic *wf_kafka_topic_by_handle(wf_kafka_topics *topics, const void *ha
     return topic;
 }
 
-void wf_kafka_topics_forget_handles(wf_kafka_topics *topics) {
-    for (wf_kafka_topic *topic = topics->first; topic; topic = topic->next) topic->handle = NULL;
-    topics->last_seen = NULL;
-}
-
 wf_kafka_place *wf_kafka_place_of(wf_kafka_topics *topics, const char *name, int32_t partition) {
     WF_CHECK(partition >= 0);
     wf_kafka_topic *topic = wf_kafka_topic_by_name(topics, name);
@@ -48,9 +43,35 @@ wf_kafka_place *wf_kafka_place_of(wf_kafka_topics *topics, const char *name, int
     return &topic->places[index];
 }
 
-void wf_kafka_topics_unassign(wf_kafka_topics *topics) {
+wf_kafka_topic *wf_kafka_topics_withheld(wf_kafka_topics *topics, int32_t *ret_partition) {
+    for (wf_kafka_topic *topic = topics->first; topic; topic = topic->next)
+        for (size_t i = 0; i < topic->place_count; i++) {
+            *ret_partition = (int32_t)i;
+            if (topic->places[i].withheld) return topic;
+        }
+    return NULL;
+}
+
+static void clear_places(wf_kafka_topics *topics) {
     for (wf_kafka_topic *topic = topics->first; topic; topic = topic->next)
         if (topic->places) memset(topic->places, 0, topic->place_count * sizeof *topic->places);
+}
+
+void wf_kafka_topics_assign(wf_kafka_topics *topics, const wf_kafka_partition *partitions, size_t count,
+                            bool incremental) {
+    if (!incremental) clear_places(topics);
+    for (size_t i = 0; i < count; i++)
+        *wf_kafka_place_of(topics, partitions[i].topic, partitions[i].partition) =
+            (wf_kafka_place){.assigned = true, .positioned = partitions[i].offset >= 0};
+    for (wf_kafka_topic *topic = topics->first; topic; topic = topic->next) topic->handle = NULL;
+    topics->last_seen = NULL;
+}
+
+void wf_kafka_topics_unassign(wf_kafka_topics *topics, const wf_kafka_partition *partitions, size_t count,
+                              bool incremental) {
+    if (!incremental) clear_places(topics);
+    for (size_t i = 0; i < count; i++)
+        *wf_kafka_place_of(topics, partitions[i].topic, partitions[i].partition) = (wf_kafka_place){.assigned = false};
 }
 
 void wf_kafka_topics_deinit(wf_kafka_topics *topics) {

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kafka_error.h"
+#include "kafka_commit.h"
 
-#include <stdbool.h>
+#include <string.h>
+
+enum {
+    METADATA_MAX = 32767, /* librdkafka writes the length as int16 and does not check it */
+    VERSION_METADATA_BINARY =
+        0x02060100, /* 2.6.1: before, metadata was copied up to its first NUL and the rest left unset */
+};
 
 /* Only those that are not simply "try again"; RD_KAFKA_RESP_ERR_... without the prefix. */
 enum {
@@ -17,6 +23,17 @@ enum {
     LOCAL_FATAL = -150,
     LOCAL_DESTROY = -197, /* the consumer is closed */
 };
+
+bool wf_kafka_can_commit(const wf_kafka_partition *partitions, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (partitions[i].offset < 0 || partitions[i].metadata_bytes > METADATA_MAX) return false;
+    return count > 0;
+}
+
+size_t wf_kafka_metadata_bytes(int version, const char *metadata, size_t bytes) {
+    if (!metadata) return 0;
+    return version >= VERSION_METADATA_BINARY ? bytes : strnlen(metadata, bytes);
+}
 
 wf_kafka_error wf_kafka_error_of(int code) {
     switch (code) {
@@ -74,4 +91,10 @@ wf_kafka_error wf_kafka_commit_errors(int call_code, wf_kafka_partition *partiti
         *ret_code = code;
     }
     return worst;
+}
+
+int wf_kafka_first_error(const wf_kafka_partition *partitions, size_t count) {
+    int code = 0;
+    for (size_t i = 0; i < count && code == 0; i++) code = partitions[i].error;
+    return code;
 }
