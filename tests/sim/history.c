@@ -113,17 +113,17 @@ static void run_out(sim_world *world) {
     sim_world_settle(world);
 }
 
-static void become_calm(sim_world *world) {
-    world->calm = world->broker->calm = true;
+static void calm_down(sim_world *world) {
     sim_trace("the calm begins");
-    while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
+    world->calm = world->broker->calm = true;
     for (uint32_t id = SIM_FIRST_WORKER; id < SIM_IDS; id++) world->actors[id].asleep_until_ns = 0;
     pause(world, false);
-    sim_broker_rebalance(world->broker);
 }
 
 static void finish(sim_world *world) {
-    become_calm(world);
+    calm_down(world);
+    while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
+    sim_broker_rebalance(world->broker);
     /* Flights of old epochs too: those that are still open at the stop are rightly said to be abandoned. */
     while (!sim_broker_is_finished(world->broker) || world->truth->flight_count) {
         SIM_CHECK(world->failure == WEFT_OK, "the consumer stops in the calm: %s", weft_status_text(world->failure));
@@ -138,13 +138,35 @@ static void finish(sim_world *world) {
     SIM_CHECK(world->abandoned == 0, "%u records were abandoned in the calm", world->abandoned);
 }
 
+/* Stopped in order, with time and without trouble: all that the work manager called completed is in the last commits. */
+static void stop_in_order(sim_world *world) {
+    sim_broker *broker = world->broker;
+    const sim_plan *plan = world->plan;
+    calm_down(world);
+    while (broker->travelling || broker->expelled) sim_world_step(world);
+    for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--) sim_world_step(world);
+    bool counts[SIM_PARTITIONS_MAX];
+    for (uint32_t i = 0; i < plan->partitions; i++) counts[i] = world->truth->epochs[i].live && broker->logs[i].ours;
+    stop(world, 60 * second_ns);
+    bool maps_fit = plan->hole_percent == 0 && plan->broker_metadata_max >= plan->metadata_max_bytes;
+    for (uint32_t i = 0; i < plan->partitions && maps_fit; i++) {
+        const sim_log *log = &broker->logs[i];
+        for (int64_t at = log->start; at < log->end && counts[i]; at++)
+            SIM_CHECK(!log->entries[at].done || sim_broker_calls_complete(log, at),
+                      "%s/%d %lld was completed, and the last commit at %lld says nothing of it", log->topic, log->partition,
+                      (long long)at, (long long)log->committed);
+    }
+    broker->calm = false;
+}
+
 static void end_somehow(sim_world *world) {
     static const uint64_t patience_ms[] = {0, 10, 5000, 100000};
     if (world->failure == WEFT_OK && sim_percent(world->chance, 30)) {
         sim_trace("the process dies");
         return;
     }
-    stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
+    if (world->failure == WEFT_OK && sim_percent(world->chance, 40)) stop_in_order(world);
+    else stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
     if (sim_percent(world->chance, 50)) return;
     run_out(world);
     if (world->truth->flight_count == 0) sim_audit_drained(world);
