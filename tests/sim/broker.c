@@ -82,6 +82,15 @@ void sim_broker_retain(sim_broker *broker) {
     for (; log->start < start; log->start++) log->entries[log->start].gone = true;
 }
 
+void sim_broker_throw_back(sim_broker *broker) {
+    sim_log *log = &broker->logs[sim_below(broker->chance, broker->plan->partitions)];
+    if (!log->fetching || log->position <= log->start) return;
+    log->position = log->start;
+    log->thrown_back = true;
+    log->eof_told = false;
+    sim_trace("broker: %s/%d is thrown back to %lld", log->topic, log->partition, (long long)log->position);
+}
+
 bool sim_broker_is_finished(const sim_broker *broker) {
     if (broker->produced < broker->plan->records) return false;
     for (uint32_t i = 0; i < broker->plan->partitions; i++) {
@@ -148,7 +157,7 @@ static wf_kafka_error take_commit(sim_broker *broker, uint32_t generation, const
     sim_log *log = sim_broker_log(broker, commit->topic, commit->partition);
     if (!log->ours || generation != broker->generation) return WF_KAFKA_FENCED;
     if (commit->metadata_bytes > broker->plan->broker_metadata_max) return WF_KAFKA_TOO_LARGE;
-    SIM_CHECK(commit->offset >= log->committed, "a commit goes back: %s/%d from %lld to %lld", log->topic,
+    SIM_CHECK(commit->offset >= log->committed || log->thrown_back, "a commit goes back: %s/%d from %lld to %lld", log->topic,
               log->partition, (long long)log->committed, (long long)commit->offset);
     sim_broker_commit_truth(log, commit->offset, commit->metadata, commit->metadata_bytes, "the member");
     sim_trace("broker: %s/%d committed %lld metadata_bytes=%zu", log->topic, log->partition, (long long)commit->offset,

@@ -29,6 +29,7 @@ static void maybe_fault(sim_world *world) {
     if (happens(world, plan->trouble_rate)) sim_broker_trouble(broker, WF_KAFKA_RETRY);
     if (happens(world, plan->fatal_rate)) sim_broker_trouble(broker, WF_KAFKA_FATAL);
     if (happens(world, plan->retention_rate)) sim_broker_retain(broker);
+    if (happens(world, plan->throw_back_rate)) sim_broker_throw_back(broker);
     if (happens(world, plan->pause_rate)) pause(world, sim_percent(world->chance, 50));
     if (happens(world, plan->ask_rate)) sim_audit_gauges(world);
     if (happens(world, 2)) sim_script_complete_stale(world->script);

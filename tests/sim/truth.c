@@ -297,7 +297,7 @@ sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record) {
     sim_log *log = flight->log;
     sim_entry *entry = &log->entries[flight->offset];
     entry->last_attempt = record->attempt;
-    bool current = log->ours && record->state != WF_RECORD_DROPPED;
+    bool current = log->ours && record->state != WF_RECORD_DROPPED && !log->thrown_back;
     SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset),
               "%s/%d %lld runs again, but the commit at %lld calls it complete", log->topic, log->partition,
               (long long)flight->offset, (long long)log->committed);
