@@ -13,6 +13,7 @@
 
 #include "kafka.h"
 #include "plan.h"
+#include "seen.h"
 
 enum {
     SIM_KEY_NULL = -1,
@@ -34,7 +35,7 @@ typedef struct sim_entry {
     /* Of the current epoch of the log's slot (truth.c). */
     bool came;
     bool done;
-    bool out; /* lent or deferred */
+    bool lent; /* at least once */
 } sim_entry;
 
 typedef struct sim_log {

@@ -146,6 +146,7 @@ static void stop_in_order(sim_world *world) {
     calm_down(world);
     while (broker->travelling || broker->expelled) sim_world_step(world);
     for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--) sim_world_step(world);
+    sim_seen(SIM_SEEN_STOP_IN_ORDER);
     bool counts[SIM_PARTITIONS_MAX];
     for (uint32_t i = 0; i < plan->partitions; i++) counts[i] = world->truth->epochs[i].live && broker->logs[i].ours;
     stop(world, 60 * second_ns);
@@ -164,6 +165,7 @@ static void end_somehow(sim_world *world) {
     static const uint64_t patience_ms[] = {0, 10, 5000, 100000};
     if (world->failure == WEFT_OK && sim_percent(world->chance, 30)) {
         sim_trace("the process dies");
+        sim_seen(SIM_SEEN_DIED);
         return;
     }
     if (world->failure == WEFT_OK && sim_percent(world->chance, 40)) stop_in_order(world);
@@ -204,6 +206,8 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
     else
         end_somehow(world);
     judge_failure(world);
+    if (world->failure != WEFT_OK) sim_seen(SIM_SEEN_FAILED);
+    if (world->abandoned) sim_seen(SIM_SEEN_STOP_ABANDONED);
     sim_world_end(world);
     history->handled += truth->handled;
     sim_truth_deinit(truth);

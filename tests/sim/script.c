@@ -48,6 +48,7 @@ static void complete(sim_script *script, sim_token *token) {
     script->completed = true;
     sim_trace("handler: completes %s/%d %lld result=%d: %s", token->log->topic, token->log->partition,
               (long long)token->offset, token->result, weft_status_text(status));
+    if (status == WEFT_ESTALE) sim_seen(SIM_SEEN_STALE_TOKEN);
     SIM_CHECK(was_open || status == WEFT_ESTALE, "a token that is over was taken: %s", weft_status_text(status));
     SIM_CHECK(!was_open || status == WEFT_OK || may_be_stale, "an open token was refused: %s",
               weft_status_text(status));
