@@ -226,8 +226,8 @@ void sim_audit_gauges(sim_world *world) {
     SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
     SIM_CHECK(system->held_bytes == wf_record_pool_held_bytes(&sim_poller(world)->pool), "gauge held_bytes");
     bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes || world->plan->hole_percent > 0;
-    SIM_CHECK(system->metadata_dropped == 0 || may_drop,
-              "%llu maps did not fit, although dispatch stops before", (unsigned long long)system->metadata_dropped);
+    SIM_CHECK(system->metadata_dropped == 0 || may_drop, "%llu maps did not fit, although dispatch stops before",
+              (unsigned long long)system->metadata_dropped);
     SIM_CHECK(world->truth->lent > 0 || system->workers_busy == 0, "gauge workers_busy is %u", system->workers_busy);
     free(world->report);
     world->report = NULL;

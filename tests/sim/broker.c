@@ -164,8 +164,8 @@ static wf_kafka_error take_commit(sim_broker *broker, uint32_t generation, const
         return WF_KAFKA_TOO_LARGE;
     }
     if (commit->metadata_bytes) sim_seen(SIM_SEEN_MAP_COMMITTED);
-    SIM_CHECK(commit->offset >= log->committed || log->thrown_back, "a commit goes back: %s/%d from %lld to %lld", log->topic,
-              log->partition, (long long)log->committed, (long long)commit->offset);
+    SIM_CHECK(commit->offset >= log->committed || log->thrown_back, "a commit goes back: %s/%d from %lld to %lld",
+              log->topic, log->partition, (long long)log->committed, (long long)commit->offset);
     sim_broker_commit_truth(log, commit->offset, commit->metadata, commit->metadata_bytes, "the member");
     sim_trace("broker: %s/%d committed %lld metadata_bytes=%zu", log->topic, log->partition, (long long)commit->offset,
               commit->metadata_bytes);

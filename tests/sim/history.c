@@ -139,13 +139,15 @@ static void finish(sim_world *world) {
     SIM_CHECK(world->abandoned == 0, "%u records were abandoned in the calm", world->abandoned);
 }
 
-/* Stopped in order, with time and without trouble: all that the work manager called completed is in the last commits. */
+/* Stopped in order, with time and without trouble: all that the work manager called completed is in the last commits.
+ */
 static void stop_in_order(sim_world *world) {
     sim_broker *broker = world->broker;
     const sim_plan *plan = world->plan;
     calm_down(world);
     while (broker->travelling || broker->expelled) sim_world_step(world);
-    for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--) sim_world_step(world);
+    for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--)
+        sim_world_step(world);
     sim_seen(SIM_SEEN_STOP_IN_ORDER);
     bool counts[SIM_PARTITIONS_MAX];
     for (uint32_t i = 0; i < plan->partitions; i++) counts[i] = world->truth->epochs[i].live && broker->logs[i].ours;
@@ -155,8 +157,8 @@ static void stop_in_order(sim_world *world) {
         const sim_log *log = &broker->logs[i];
         for (int64_t at = log->start; at < log->end && counts[i]; at++)
             SIM_CHECK(!log->entries[at].done || sim_broker_calls_complete(log, at),
-                      "%s/%d %lld was completed, and the last commit at %lld says nothing of it", log->topic, log->partition,
-                      (long long)at, (long long)log->committed);
+                      "%s/%d %lld was completed, and the last commit at %lld says nothing of it", log->topic,
+                      log->partition, (long long)at, (long long)log->committed);
     }
     broker->calm = false;
 }
@@ -168,8 +170,10 @@ static void end_somehow(sim_world *world) {
         sim_seen(SIM_SEEN_DIED);
         return;
     }
-    if (world->failure == WEFT_OK && sim_percent(world->chance, 40)) stop_in_order(world);
-    else stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
+    if (world->failure == WEFT_OK && sim_percent(world->chance, 40))
+        stop_in_order(world);
+    else
+        stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
     if (sim_percent(world->chance, 50)) return;
     run_out(world);
     if (world->truth->flight_count == 0) sim_audit_drained(world);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the histories went through. A run of many seeds that never saw one of these things tests less than it says, and fails.
+ * What the histories went through. A run of many seeds that never saw one of these things tests less than it says, and
+ * fails.
  */
 #ifndef SIM_SEEN_H
 #define SIM_SEEN_H

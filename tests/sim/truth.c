@@ -142,8 +142,10 @@ static void unparked_arrives(sim_truth *truth, const wf_unparked *unparked) {
     sim_flight *flight = sim_truth_flight(truth, unparked->record);
     SIM_CHECK(flight && !flight->unparked, "a completion of a record that is not out");
     flight->unparked = true;
-    if (!flight->parked) sim_seen(SIM_SEEN_EARLY);
-    else end_flight(truth, flight);
+    if (!flight->parked)
+        sim_seen(SIM_SEEN_EARLY);
+    else
+        end_flight(truth, flight);
 }
 
 static void goes_home(sim_truth *truth, const wf_record *block) {
@@ -181,7 +183,8 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->metadata_bytes = 0;
     if (restore->base >= 0)
         wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &epoch->runs, &epoch->run_count);
-    for (int64_t at = 0; at < log->end; at++) log->entries[at].came = log->entries[at].done = log->entries[at].lent = false;
+    for (int64_t at = 0; at < log->end; at++)
+        log->entries[at].came = log->entries[at].done = log->entries[at].lent = false;
 }
 
 static bool is_restored(const sim_epoch *epoch, int64_t offset) {
