@@ -113,7 +113,10 @@ void sim_audit_blocks(const sim_world *world) {
     SIM_CHECK(sum.credit_bytes == (int64_t)poller->options.queue_max_bytes, "credit adds up to %lld bytes of %llu",
               (long long)sum.credit_bytes, (unsigned long long)poller->options.queue_max_bytes);
     wf_lanes_check(&manager->lanes);
-    for (uint32_t i = 0; i < manager->slot_count; i++) audit_slot(&manager->slots[i]);
+    for (uint32_t i = 0; i < manager->slot_count; i++) {
+        audit_slot(&manager->slots[i]);
+        if (manager->lanes.slots[i].parked.count && !manager->lanes.slots[i].stopped) sim_seen(SIM_SEEN_GATE);
+    }
     SIM_CHECK(manager->lent_records == world->truth->lent, "%u records are lent, the manager says %u",
               world->truth->lent, manager->lent_records);
     bool abandons = world->plan->manager.handler_deadline_ns && world->plan->manager.stuck_policy == WF_STUCK_ABANDON;
@@ -223,11 +226,12 @@ void sim_audit_gauges(sim_world *world) {
     SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
     SIM_CHECK(system->held_bytes == wf_record_pool_held_bytes(&sim_poller(world)->pool), "gauge held_bytes");
     bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes || world->plan->hole_percent > 0;
-    SIM_CHECK(system->metadata_dropped == 0 || may_drop,
-              "%llu maps did not fit, although dispatch stops before", (unsigned long long)system->metadata_dropped);
+    SIM_CHECK(system->metadata_dropped == 0 || may_drop, "%llu maps did not fit, although dispatch stops before",
+              (unsigned long long)system->metadata_dropped);
     SIM_CHECK(world->truth->lent > 0 || system->workers_busy == 0, "gauge workers_busy is %u", system->workers_busy);
     free(world->report);
     world->report = NULL;
+    sim_seen(SIM_SEEN_GAUGES);
 }
 
 /* --- the end of an incarnation */

@@ -82,6 +82,15 @@ void sim_broker_retain(sim_broker *broker) {
     for (; log->start < start; log->start++) log->entries[log->start].gone = true;
 }
 
+void sim_broker_throw_back(sim_broker *broker) {
+    sim_log *log = &broker->logs[sim_below(broker->chance, broker->plan->partitions)];
+    if (!log->fetching || log->position <= log->start) return;
+    log->position = log->start;
+    log->thrown_back = true;
+    log->eof_told = false;
+    sim_trace("broker: %s/%d is thrown back to %lld", log->topic, log->partition, (long long)log->position);
+}
+
 bool sim_broker_is_finished(const sim_broker *broker) {
     if (broker->produced < broker->plan->records) return false;
     for (uint32_t i = 0; i < broker->plan->partitions; i++) {
@@ -146,10 +155,17 @@ static void store(sim_log *log, int64_t offset, const char *metadata, size_t met
 
 static wf_kafka_error take_commit(sim_broker *broker, uint32_t generation, const wf_kafka_partition *commit) {
     sim_log *log = sim_broker_log(broker, commit->topic, commit->partition);
-    if (!log->ours || generation != broker->generation) return WF_KAFKA_FENCED;
-    if (commit->metadata_bytes > broker->plan->broker_metadata_max) return WF_KAFKA_TOO_LARGE;
-    SIM_CHECK(commit->offset >= log->committed, "a commit goes back: %s/%d from %lld to %lld", log->topic,
-              log->partition, (long long)log->committed, (long long)commit->offset);
+    if (!log->ours || generation != broker->generation) {
+        sim_seen(SIM_SEEN_COMMIT_FENCED);
+        return WF_KAFKA_FENCED;
+    }
+    if (commit->metadata_bytes > broker->plan->broker_metadata_max) {
+        sim_seen(SIM_SEEN_COMMIT_TOO_LARGE);
+        return WF_KAFKA_TOO_LARGE;
+    }
+    if (commit->metadata_bytes) sim_seen(SIM_SEEN_MAP_COMMITTED);
+    SIM_CHECK(commit->offset >= log->committed || log->thrown_back, "a commit goes back: %s/%d from %lld to %lld",
+              log->topic, log->partition, (long long)log->committed, (long long)commit->offset);
     sim_broker_commit_truth(log, commit->offset, commit->metadata, commit->metadata_bytes, "the member");
     sim_trace("broker: %s/%d committed %lld metadata_bytes=%zu", log->topic, log->partition, (long long)commit->offset,
               commit->metadata_bytes);
@@ -162,6 +178,7 @@ static void apply_commit(sim_broker *broker, sim_event *event) {
     sim_chance *chance = broker->chance;
     bool trouble = !broker->calm && sim_percent(chance, broker->plan->commit_trouble_percent);
     unsigned kind = trouble ? (unsigned)sim_below(chance, 5) : 0;
+    if (trouble) sim_seen(SIM_SEEN_COMMIT_RETRIED);
     if (trouble && kind == 0) { /* lost on the way */
         event->error = WF_KAFKA_RETRY;
         if (sim_percent(chance, 50)) cut_list(event, 0);

@@ -13,6 +13,7 @@
 
 #include "kafka.h"
 #include "plan.h"
+#include "seen.h"
 
 enum {
     SIM_KEY_NULL = -1,
@@ -34,7 +35,7 @@ typedef struct sim_entry {
     /* Of the current epoch of the log's slot (truth.c). */
     bool came;
     bool done;
-    bool out; /* lent or deferred */
+    bool lent; /* at least once */
 } sim_entry;
 
 typedef struct sim_log {
@@ -54,6 +55,7 @@ typedef struct sim_log {
     /* The client inside our member. */
     bool fetching;
     bool held;
+    bool thrown_back; /* since it was assigned, it was fetched anew from the start: maps and commits begin anew */
     bool eof_told;
     uint32_t version;  /* what was fetched under an older one is void */
     int64_t position;  /* next to fetch */
@@ -148,6 +150,9 @@ void sim_broker_expel(sim_broker *broker);
 /* In the calm: unless the member has everything, it gets it. */
 void sim_broker_complete(sim_broker *broker);
 void sim_broker_trouble(sim_broker *broker, wf_kafka_error error);
+/* A fetcher finds its offset out of range, and begins again at the start of the log: the member must take that for
+ * another log. */
+void sim_broker_throw_back(sim_broker *broker);
 void sim_broker_retain(sim_broker *broker);
 void sim_broker_other_member(sim_broker *broker, sim_log *log);
 

@@ -279,6 +279,7 @@ static weft_status seek(wf_kafka *kafka, const char *topic, int32_t partition, i
     sim_log *log = sim_broker_log(broker_of(kafka), topic, partition);
     if (!log->fetching) return WEFT_ESTALE;
     log->version++;
+    log->eof_told = false;
     log->position = log->delivered = offset;
     return WEFT_OK;
 }

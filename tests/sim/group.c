@@ -38,6 +38,7 @@ static void give(sim_broker *broker) {
         bool others = broker->plan->other_member && !broker->calm;
         if (others && sim_percent(broker->chance, 50)) sim_broker_other_member(broker, log);
         if (!shall_have(broker, log)) continue;
+        log->thrown_back = false;
         log->ours = log->told = true;
         add(event, log);
     }

@@ -29,6 +29,7 @@ static void maybe_fault(sim_world *world) {
     if (happens(world, plan->trouble_rate)) sim_broker_trouble(broker, WF_KAFKA_RETRY);
     if (happens(world, plan->fatal_rate)) sim_broker_trouble(broker, WF_KAFKA_FATAL);
     if (happens(world, plan->retention_rate)) sim_broker_retain(broker);
+    if (happens(world, plan->throw_back_rate)) sim_broker_throw_back(broker);
     if (happens(world, plan->pause_rate)) pause(world, sim_percent(world->chance, 50));
     if (happens(world, plan->ask_rate)) sim_audit_gauges(world);
     if (happens(world, 2)) sim_script_complete_stale(world->script);
@@ -138,13 +139,16 @@ static void finish(sim_world *world) {
     SIM_CHECK(world->abandoned == 0, "%u records were abandoned in the calm", world->abandoned);
 }
 
-/* Stopped in order, with time and without trouble: all that the work manager called completed is in the last commits. */
+/* Stopped in order, with time and without trouble: all that the work manager called completed is in the last commits.
+ */
 static void stop_in_order(sim_world *world) {
     sim_broker *broker = world->broker;
     const sim_plan *plan = world->plan;
     calm_down(world);
     while (broker->travelling || broker->expelled) sim_world_step(world);
-    for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--) sim_world_step(world);
+    for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--)
+        sim_world_step(world);
+    sim_seen(SIM_SEEN_STOP_IN_ORDER);
     bool counts[SIM_PARTITIONS_MAX];
     for (uint32_t i = 0; i < plan->partitions; i++) counts[i] = world->truth->epochs[i].live && broker->logs[i].ours;
     stop(world, 60 * second_ns);
@@ -153,8 +157,8 @@ static void stop_in_order(sim_world *world) {
         const sim_log *log = &broker->logs[i];
         for (int64_t at = log->start; at < log->end && counts[i]; at++)
             SIM_CHECK(!log->entries[at].done || sim_broker_calls_complete(log, at),
-                      "%s/%d %lld was completed, and the last commit at %lld says nothing of it", log->topic, log->partition,
-                      (long long)at, (long long)log->committed);
+                      "%s/%d %lld was completed, and the last commit at %lld says nothing of it", log->topic,
+                      log->partition, (long long)at, (long long)log->committed);
     }
     broker->calm = false;
 }
@@ -163,10 +167,13 @@ static void end_somehow(sim_world *world) {
     static const uint64_t patience_ms[] = {0, 10, 5000, 100000};
     if (world->failure == WEFT_OK && sim_percent(world->chance, 30)) {
         sim_trace("the process dies");
+        sim_seen(SIM_SEEN_DIED);
         return;
     }
-    if (world->failure == WEFT_OK && sim_percent(world->chance, 40)) stop_in_order(world);
-    else stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
+    if (world->failure == WEFT_OK && sim_percent(world->chance, 40))
+        stop_in_order(world);
+    else
+        stop(world, sim_pick(world->chance, patience_ms, 4) * ms);
     if (sim_percent(world->chance, 50)) return;
     run_out(world);
     if (world->truth->flight_count == 0) sim_audit_drained(world);
@@ -203,6 +210,8 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
     else
         end_somehow(world);
     judge_failure(world);
+    if (world->failure != WEFT_OK) sim_seen(SIM_SEEN_FAILED);
+    if (world->abandoned) sim_seen(SIM_SEEN_STOP_ABANDONED);
     sim_world_end(world);
     history->handled += truth->handled;
     sim_truth_deinit(truth);

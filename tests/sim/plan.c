@@ -73,6 +73,7 @@ static void make_faults(sim_plan *plan, sim_chance *chance) {
     plan->fatal_rate = sim_percent(chance, 5) ? 1 : 0;
     plan->append_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 10, 50}, 3);
     plan->retention_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 0, 2}, 3);
+    plan->throw_back_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 0, 0, 3}, 4);
     plan->cooperative = sim_percent(chance, 30);
     plan->other_member = sim_percent(chance, 60);
     plan->commit_trouble_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 10, 50}, 3);

@@ -54,6 +54,7 @@ typedef struct sim_plan {
     unsigned fatal_rate;
     unsigned append_rate;
     unsigned retention_rate;
+    unsigned throw_back_rate;
     bool cooperative;
     bool other_member; /* takes what is taken from us, and commits */
     unsigned commit_trouble_percent;

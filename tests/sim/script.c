@@ -30,7 +30,7 @@ static sim_token *remember(sim_script *script, const sim_flight *flight, weft_to
     *entry = (sim_token){.token = token,
                          .log = flight->log,
                          .offset = flight->offset,
-                         .given_ns = now_ns,
+                         .sent_ns = flight->sent_ns,
                          .due_ns = now_ns + sim_below(script->chance, script->plan->pending_ns_max),
                          .result = result,
                          .open = true};
@@ -41,13 +41,14 @@ static void complete(sim_script *script, sim_token *token) {
     const wf_work_manager_options *manager = &script->plan->manager;
     const char *reason = token->result == WEFT_SUCCESS ? NULL : "completed with a failure";
     bool may_be_stale = manager->handler_deadline_ns && manager->stuck_policy == WF_STUCK_ABANDON &&
-                        script->broker->now_ns - token->given_ns >= manager->handler_deadline_ns;
+                        script->broker->now_ns - token->sent_ns >= manager->handler_deadline_ns;
     bool was_open = token->open;
     token->open = false;
     weft_status status = weft_complete(token->token, token->result, reason);
     script->completed = true;
     sim_trace("handler: completes %s/%d %lld result=%d: %s", token->log->topic, token->log->partition,
               (long long)token->offset, token->result, weft_status_text(status));
+    if (status == WEFT_ESTALE) sim_seen(SIM_SEEN_STALE_TOKEN);
     SIM_CHECK(was_open || status == WEFT_ESTALE, "a token that is over was taken: %s", weft_status_text(status));
     SIM_CHECK(!was_open || status == WEFT_OK || may_be_stale, "an open token was refused: %s",
               weft_status_text(status));

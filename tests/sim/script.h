@@ -15,7 +15,7 @@ typedef struct sim_token {
     weft_token token;
     sim_log *log;
     int64_t offset;
-    uint64_t given_ns;
+    uint64_t sent_ns; /* when its record was lent */
     uint64_t due_ns;
     weft_result result;
     bool open; /* as far as we know, somebody waits for it */

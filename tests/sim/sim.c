@@ -18,8 +18,10 @@
 #include "chance.h"
 #include "clock.h"
 #include "history.h"
+#include "seen.h"
 
 bool sim_tracing;
+uint64_t sim_seen_counts[SIM_SEEN_COUNT];
 
 static struct {
     const char *program;
@@ -33,7 +35,7 @@ static struct {
 /* Also from signal handlers: only what may be called there, which snprintf into a buffer of ours is in practice. */
 static void report(void) {
     char text[512];
-    if (now.reported || now.seed == UINT64_MAX) return;
+    if (now.reported) return;
     now.reported = true;
     int bytes = snprintf(text, sizeof text,
                          "failed: seed=%llu step=%llu\nagain: %s --seed %llu --trace\n%llu passed, 1 failed\n",
@@ -112,11 +114,28 @@ static uint64_t number_of(int count, char **arguments, int i) {
     exit(2);
 }
 
+static const char *const sights[] = {
+#define X(name, text) text,
+    SIM_SEEN_TABLE(X)
+#undef X
+};
+
+/* Many histories must have seen everything. */
+static bool judge_sights(uint64_t runs) {
+    bool all = true;
+    for (int i = 0; i < SIM_SEEN_COUNT; i++) {
+        printf("%10llu %s\n", (unsigned long long)sim_seen_counts[i], sights[i]);
+        if (sim_seen_counts[i] > 0 || runs < 500) continue;
+        printf("no history has seen: %s\n", sights[i]);
+        all = false;
+    }
+    return all;
+}
+
 int main(int count, char **arguments) {
     uint64_t runs = 0, seed = 1, handled = 0, steps = 0;
     bool one = false;
     now.program = arguments[0];
-    now.seed = UINT64_MAX;
     now.steps_max = 300000;
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--trace") == 0) {
@@ -142,9 +161,9 @@ int main(int count, char **arguments) {
         steps += now.history.steps;
     }
     double seconds = (double)(wf_clock_now_ns() - began_ns) / 1e9;
-    now.seed = UINT64_MAX;
+    bool all = judge_sights(runs);
     printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n", (unsigned long long)runs,
            seconds, (double)runs / seconds, (unsigned long long)steps, (unsigned long long)handled);
-    printf("%llu passed, 0 failed\n", (unsigned long long)now.passed);
-    return 0;
+    printf("%llu passed, %d failed\n", (unsigned long long)now.passed, !all);
+    return all ? 0 : 1;
 }

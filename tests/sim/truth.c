@@ -54,19 +54,25 @@ static bool may_be_abandoned(const sim_truth *truth, const sim_flight *flight) {
            truth->broker->now_ns - flight->sent_ns > patience_ns;
 }
 
-static void end_abandoned(sim_truth *truth, const sim_log *log, int32_t lane) {
+static void end_abandoned(sim_truth *truth, sim_flight *flight) {
+    sim_seen(SIM_SEEN_PROMISE_ABANDONED);
+    end_flight(truth, flight);
+}
+
+static void end_abandoned_of(sim_truth *truth, const sim_log *log, int32_t lane) {
     for (uint32_t i = truth->flight_count; i > 0; i--) {
         sim_flight *flight = &truth->flights[i - 1];
-        if (flight->log == log && flight->lane == lane && may_be_abandoned(truth, flight)) end_flight(truth, flight);
+        if (flight->log == log && flight->lane == lane && may_be_abandoned(truth, flight)) end_abandoned(truth, flight);
     }
 }
 
 static void begin_flight(sim_truth *truth, const wf_record *block) {
     sim_flight *old = sim_truth_flight(truth, block);
     sim_log *log = sim_broker_log(truth->broker, block->topic, block->partition);
-    const sim_entry *entry = &log->entries[block->offset];
+    sim_entry *entry = &log->entries[block->offset];
+    entry->lent = true;
     if (old && may_be_abandoned(truth, old)) {
-        end_flight(truth, old);
+        end_abandoned(truth, old);
         old = NULL;
     }
     SIM_CHECK(!old, "%s/%d %lld is lent twice", log->topic, log->partition, (long long)block->offset);
@@ -85,7 +91,7 @@ static void begin_flight(sim_truth *truth, const wf_record *block) {
     uint64_t *slice = &truth->lane_slice[log->index][flight->lane];
     if (*out && *slice != truth->slices) {
         int32_t lane = flight->lane;
-        end_abandoned(truth, log, lane);
+        end_abandoned_of(truth, log, lane);
         flight = sim_truth_flight(truth, block); /* it may have moved */
     }
     SIM_CHECK(*out == 0 || *slice == truth->slices,
@@ -121,6 +127,7 @@ static void done_arrives(sim_truth *truth, const wf_slice *slice) {
         SIM_CHECK(flight->started == (block->status != WF_DONE_UNRUN), "%lld comes back with status %u, started=%d",
                   (long long)block->offset, block->status, flight->started);
         if (block->status == WF_DONE_PENDING && !flight->unparked) {
+            sim_seen(SIM_SEEN_DEFERRED);
             flight->parked = true;
             truth->lent--;
             truth->parked++;
@@ -135,14 +142,17 @@ static void unparked_arrives(sim_truth *truth, const wf_unparked *unparked) {
     sim_flight *flight = sim_truth_flight(truth, unparked->record);
     SIM_CHECK(flight && !flight->unparked, "a completion of a record that is not out");
     flight->unparked = true;
-    if (flight->parked) end_flight(truth, flight);
+    if (!flight->parked)
+        sim_seen(SIM_SEEN_EARLY);
+    else
+        end_flight(truth, flight);
 }
 
 static void goes_home(sim_truth *truth, const wf_record *block) {
     sim_flight *flight = sim_truth_flight(truth, block);
     if (!flight) return;
     SIM_CHECK(may_be_abandoned(truth, flight), "%lld goes home while it is out", (long long)block->offset);
-    end_flight(truth, flight);
+    end_abandoned(truth, flight);
 }
 
 /* --- epochs */
@@ -159,6 +169,7 @@ static sim_epoch *epoch_of(sim_truth *truth, uint32_t slot, sim_log **ret_log) {
 static void restore(sim_truth *truth, const wf_restore *restore) {
     sim_log *log = sim_broker_log(truth->broker, restore->topic, restore->partition);
     sim_epoch *epoch = &truth->epochs[log->index];
+    if (restore->base < 0 && log->committed >= 0 && log->thrown_back) sim_seen(SIM_SEEN_LOG_RESET);
     SIM_CHECK(!epoch->live && restore->epoch > epoch->epoch, "epoch %u of %s/%d begins inside another", restore->epoch,
               log->topic, log->partition);
     free(epoch->runs);
@@ -172,7 +183,8 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->metadata_bytes = 0;
     if (restore->base >= 0)
         wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &epoch->runs, &epoch->run_count);
-    for (int64_t at = 0; at < log->end; at++) log->entries[at].came = log->entries[at].done = false;
+    for (int64_t at = 0; at < log->end; at++)
+        log->entries[at].came = log->entries[at].done = log->entries[at].lent = false;
 }
 
 static bool is_restored(const sim_epoch *epoch, int64_t offset) {
@@ -194,6 +206,7 @@ static void record_came(sim_truth *truth, const wf_record *block) {
     if (!is_restored(epoch, block->offset)) return;
     log->entries[block->offset].done = true;
     epoch->restored++;
+    sim_seen(SIM_SEEN_RESTORED);
 }
 
 static void log_end_sent(sim_truth *truth, const wf_log_end *log_end) {
@@ -216,12 +229,14 @@ static void completed_sent(sim_truth *truth, const wf_completed *completed) {
               (long long)completed->offset, entry->came, entry->done);
     entry->done = true;
     epoch->completed++;
+    if (!entry->lent) sim_seen(SIM_SEEN_ADOPTED);
     if (entry->finished) return;
     SIM_CHECK(truth->plan->manager.failure_policy == WF_FAILURE_SKIP &&
                   entry->last_attempt >= truth->plan->manager.max_attempts,
               "COMPLETED of %s/%d %lld, which never succeeded (attempt %u of %u)", log->topic, log->partition,
               (long long)completed->offset, entry->last_attempt, truth->plan->manager.max_attempts);
     entry->finished = true;
+    sim_seen(SIM_SEEN_GIVEN_UP);
 }
 
 static void committed_sent(sim_truth *truth, const wf_committed *committed) {
@@ -235,6 +250,8 @@ static void committed_sent(sim_truth *truth, const wf_committed *committed) {
 
 static void drained_sent(sim_truth *truth, const wf_drained *drained) {
     sim_log *log;
+    if (drained->unfinished) sim_seen(SIM_SEEN_FENCED);
+    if (drained->lost) sim_seen(SIM_SEEN_LOST);
     epoch_of(truth, drained->slot, &log)->live = false;
 }
 
@@ -277,6 +294,15 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
     case WF_MSG_COMMITTED:
         committed_sent(truth, body);
         break;
+    case WF_MSG_MAP_REFUSED:
+        sim_seen(SIM_SEEN_MAP_REFUSED);
+        break;
+    case WF_MSG_HOLE:
+        sim_seen(SIM_SEEN_HOLE);
+        break;
+    case WF_MSG_HOLD:
+        if (((const wf_hold *)body)->hold) sim_seen(SIM_SEEN_HELD);
+        break;
     default:
         break;
     }
@@ -297,7 +323,8 @@ sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record) {
     sim_log *log = flight->log;
     sim_entry *entry = &log->entries[flight->offset];
     entry->last_attempt = record->attempt;
-    bool current = log->ours && record->state != WF_RECORD_DROPPED;
+    if (record->attempt > 1) sim_seen(SIM_SEEN_RETRIED);
+    bool current = log->ours && record->state != WF_RECORD_DROPPED && !log->thrown_back;
     SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset),
               "%s/%d %lld runs again, but the commit at %lld calls it complete", log->topic, log->partition,
               (long long)flight->offset, (long long)log->committed);

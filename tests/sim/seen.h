@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the histories went through. A run of many seeds that never saw one of these things tests less than it says, and
+ * fails.
+ */
+#ifndef SIM_SEEN_H
+#define SIM_SEEN_H
+
+#include <stdint.h>
+
+#define SIM_SEEN_TABLE(X)                                                                                              \
+    X(RESTORED, "records not run because of the committed map")                                                        \
+    X(MAP_COMMITTED, "commits with a map")                                                                             \
+    X(MAP_REFUSED, "maps that reach beyond the log")                                                                   \
+    X(ADOPTED, "records finished by a flight of an older epoch")                                                       \
+    X(FENCED, "partitions that went with records in flight")                                                           \
+    X(LOST, "partitions lost without a commit")                                                                        \
+    X(LOG_RESET, "logs begun anew")                                                                                    \
+    X(HOLE, "ends of logs reached")                                                                                    \
+    X(HELD, "partitions stopped alone")                                                                                \
+    X(GATE, "audits with lanes that wait for the map to shrink")                                                       \
+    X(RETRIED, "attempts after the first")                                                                             \
+    X(GIVEN_UP, "records given up by policy")                                                                          \
+    X(DEFERRED, "deferred records")                                                                                    \
+    X(EARLY, "promises kept before their slice was back")                                                              \
+    X(PROMISE_ABANDONED, "promises given up at their deadline")                                                        \
+    X(STALE_TOKEN, "stale tokens refused")                                                                             \
+    X(COMMIT_FENCED, "commits of a membership that was over")                                                          \
+    X(COMMIT_RETRIED, "commits that failed for the moment")                                                            \
+    X(COMMIT_TOO_LARGE, "commits with a map that the broker refused")                                                  \
+    X(STOP_ABANDONED, "stops that left records behind")                                                                \
+    X(STOP_IN_ORDER, "stops in order")                                                                                 \
+    X(DIED, "incarnations that died")                                                                                  \
+    X(FAILED, "incarnations that stopped because of a record, a deadline or Kafka")                                    \
+    X(GAUGES, "reports compared with the truth")
+
+typedef enum sim_sight {
+#define X(name, text) SIM_SEEN_##name,
+    SIM_SEEN_TABLE(X)
+#undef X
+        SIM_SEEN_COUNT
+} sim_sight;
+
+extern uint64_t sim_seen_counts[SIM_SEEN_COUNT];
+
+static inline void sim_seen(sim_sight what) {
+    sim_seen_counts[what]++;
+}
+
+#endif
