@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The metadata encoder: maps out and back, what does not fit, what is foreign, and the order behind which everybody
+ * hides.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_env.h"
+#include "messages.h"
+#include "metadata_encoder.h"
+#include "must.h"
+#include "require.h"
+#include "seeded.h"
+
+TestSuite(metadata_encoder, .timeout = 60);
+
+enum { TRACKER = 2, POLLER = 4, EXPORTER = 5 };
+
+static void start(fake_env *fake, uint32_t max_bytes) {
+    wf_metadata_encoder_options options = {
+        .tracker = TRACKER, .poller = POLLER, .exporter = EXPORTER, .max_bytes = max_bytes};
+    fake_env_start(fake, &wf_metadata_encoder, &options, 1);
+}
+
+static wf_commit encode(fake_env *fake, int64_t frontier, const wf_offset_run *runs, uint32_t count, bool final) {
+    wf_snapshot snapshot = {.slot = 3, .epoch = 9, .frontier = frontier, .count = count, .final = final};
+    if (count) {
+        snapshot.runs = must_alloc(count, sizeof *runs);
+        memcpy(snapshot.runs, runs, count * sizeof *runs);
+    }
+    fake_env_tell(fake, TRACKER, WF_MSG_SNAPSHOT, &snapshot, sizeof snapshot);
+    fake_sent sent;
+    REQUIRE(fake_env_take(fake, WF_MSG_COMMIT, &sent));
+    REQUIRE_EQ(sent.to, POLLER);
+    wf_commit commit = *(const wf_commit *)sent.body;
+    REQUIRE(commit.slot == 3 && commit.epoch == 9 && commit.offset == frontier && commit.final == final);
+    REQUIRE((commit.metadata != NULL) == (commit.metadata_bytes > 0));
+    if (commit.metadata) REQUIRE(strlen(commit.metadata) == commit.metadata_bytes);
+    return commit;
+}
+
+static wf_assigned restore(fake_env *fake, int64_t base, const void *metadata, size_t bytes) {
+    wf_restore restored = {
+        .topic = "orders", .partition = 1, .slot = 3, .epoch = 10, .base = base, .metadata_bytes = (uint32_t)bytes};
+    if (bytes) {
+        restored.metadata = must_alloc(1, bytes);
+        memcpy(restored.metadata, metadata, bytes);
+    }
+    fake_env_tell(fake, POLLER, WF_MSG_RESTORE, &restored, sizeof restored);
+    fake_sent sent;
+    REQUIRE(fake_env_take(fake, WF_MSG_ASSIGNED, &sent));
+    REQUIRE_EQ(sent.to, TRACKER);
+    wf_assigned assigned = *(const wf_assigned *)sent.body;
+    REQUIRE(assigned.slot == 3 && assigned.epoch == 10 && assigned.partition == 1 && assigned.base == base);
+    return assigned;
+}
+
+static wf_gauges_end ask(fake_env *fake) {
+    wf_ask question = {.ticket = 5};
+    fake_sent sent;
+    fake_env_tell(fake, EXPORTER, WF_MSG_GAUGES_ASK, &question, sizeof question);
+    REQUIRE(fake_env_take(fake, WF_MSG_GAUGES_END, &sent));
+    REQUIRE_EQ(sent.to, EXPORTER);
+    return *(const wf_gauges_end *)sent.body;
+}
+
+Test(metadata_encoder, maps__out_and_back__the_same) {
+    fake_env fake;
+    start(&fake, 4096);
+    for (uint64_t stream = 0; stream < 200; stream++) {
+        seeded random = seeded_start(3, stream);
+        wf_offset_run runs[40];
+        uint32_t count = (uint32_t)seeded_below(&random, 40);
+        int64_t base = (int64_t)seeded_below(&random, 1000000), at = base;
+        for (uint32_t i = 0; i < count; i++) {
+            runs[i].first = at + 1 + (int64_t)seeded_below(&random, 9);
+            at = runs[i].end = runs[i].first + 1 + (int64_t)seeded_below(&random, 9);
+        }
+        wf_commit commit = encode(&fake, base, runs, count, stream % 2);
+        wf_assigned assigned = restore(&fake, base, commit.metadata, commit.metadata_bytes);
+        REQUIRE(!assigned.refused && assigned.count == count);
+        if (count) REQUIRE(memcmp(assigned.runs, runs, count * sizeof *runs) == 0);
+        free(assigned.runs);
+        free(commit.metadata);
+    }
+    REQUIRE_EQ(ask(&fake).metrics.metadata_refused, 0);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, map_does_not_fit__offset_alone_and_counted) {
+    fake_env fake;
+    wf_offset_run runs[600];
+    for (int i = 0; i < 600; i++) runs[i] = (wf_offset_run){10 + 7919 * (int64_t)i, 11 + 7919 * (int64_t)i + i % 3};
+    start(&fake, 64);
+    wf_commit commit = encode(&fake, 5, runs, 600, false);
+    REQUIRE(commit.metadata == NULL);
+    REQUIRE(fake_env_logged(&fake, "map does not fit"));
+    REQUIRE_EQ(ask(&fake).metrics.metadata_dropped, 1);
+    commit = encode(&fake, 5, runs, 1, false);
+    REQUIRE(commit.metadata_bytes > 0 && commit.metadata_bytes <= 64);
+    free(commit.metadata);
+    REQUIRE_EQ(ask(&fake).metrics.metadata_dropped, 1);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, foreign_metadata__partition_starts_without_it) {
+    fake_env fake;
+    seeded random = seeded_start(4, 0);
+    start(&fake, 4096);
+    char noise[300];
+    for (int round = 0; round < 500; round++) {
+        size_t bytes = 1 + seeded_below(&random, sizeof noise);
+        for (size_t i = 0; i < bytes; i++) noise[i] = (char)seeded_next(&random);
+        wf_assigned assigned = restore(&fake, 100, noise, bytes);
+        REQUIRE(assigned.refused && assigned.count == 0 && assigned.runs == NULL);
+    }
+    wf_gauges_end end = ask(&fake);
+    REQUIRE(end.metrics.metadata_refused == 500 && end.ticket == 5 && end.owner == WF_GAUGES_ENCODER);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, map_of_another_offset__refused) {
+    fake_env fake;
+    start(&fake, 4096);
+    wf_commit commit = encode(&fake, 100, (wf_offset_run[]){{110, 120}}, 1, false);
+    wf_assigned assigned = restore(&fake, 101, commit.metadata, commit.metadata_bytes);
+    REQUIRE(assigned.refused && assigned.count == 0);
+    free(commit.metadata);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, nothing_committed__no_map_and_no_complaint) {
+    fake_env fake;
+    start(&fake, 4096);
+    REQUIRE(!restore(&fake, -1, NULL, 0).refused);
+    REQUIRE(!restore(&fake, -1, "left over", 9).refused);
+    REQUIRE(!restore(&fake, 7, NULL, 0).refused);
+    REQUIRE_EQ(ask(&fake).metrics.metadata_refused, 0);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, drained__leaves_behind_the_commit_before_it) {
+    fake_env fake;
+    fake_sent sent;
+    start(&fake, 4096);
+    wf_snapshot snapshot = {.slot = 1, .epoch = 1, .frontier = 5, .final = true};
+    wf_drained drained = {.slot = 1, .epoch = 1, .unfinished = 4};
+    fake_env_deliver(&fake, TRACKER, WF_MSG_SNAPSHOT, &snapshot, sizeof snapshot);
+    fake_env_deliver(&fake, TRACKER, WF_MSG_DRAINED, &drained, sizeof drained);
+    fake_env_turn(&fake);
+    REQUIRE(fake_env_take(&fake, 0, &sent) && sent.type == WF_MSG_COMMIT && sent.to == POLLER);
+    REQUIRE(fake_env_take(&fake, 0, &sent) && sent.type == WF_MSG_DRAINED && sent.to == POLLER);
+    REQUIRE(((const wf_drained *)sent.body)->unfinished == 4);
+    fake_env_end(&fake);
+}

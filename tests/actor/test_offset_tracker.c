@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The offset tracker: what it hands on, when it offers something to commit, and what it drops.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_env.h"
+#include "messages.h"
+#include "must.h"
+#include "offset_tracker.h"
+#include "require.h"
+#include "seeded.h"
+
+TestSuite(offset_tracker, .timeout = 60);
+
+enum { MANAGER = 2, ENCODER = 4, POLLER = 5, EXPORTER = 6 };
+
+static const uint64_t interval_ns = 1000000000;
+
+static void start(fake_env *fake) {
+    wf_offset_tracker_options options = {.manager = MANAGER, .encoder = ENCODER, .commit_interval_ns = interval_ns};
+    fake_env_start(fake, &wf_offset_tracker, &options, 5000);
+}
+
+static void assign(fake_env *fake, uint32_t slot, uint32_t epoch, int64_t base, const wf_offset_run *runs,
+                   uint32_t count) {
+    wf_assigned assigned = {
+        .topic = "orders", .partition = (int32_t)slot, .slot = slot, .epoch = epoch, .base = base, .count = count};
+    if (count) {
+        assigned.runs = must_alloc(count, sizeof *runs);
+        memcpy(assigned.runs, runs, count * sizeof *runs);
+    }
+    fake_env_tell(fake, ENCODER, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
+    fake_sent sent;
+    REQUIRE(fake_env_take(fake, WF_MSG_ASSIGNED, &sent));
+    REQUIRE_EQ(sent.to, MANAGER);
+    const wf_assigned *passed = sent.body;
+    REQUIRE(passed->base == base && passed->count == count && passed->epoch == epoch);
+    free(passed->runs); /* the manager's from now on */
+}
+
+static void fetched(fake_env *fake, uint32_t slot, uint32_t epoch, int64_t first, int64_t end) {
+    wf_fetched body = {.slot = slot, .epoch = epoch, .run = {first, end}};
+    fake_env_tell(fake, MANAGER, WF_MSG_FETCHED, &body, sizeof body);
+}
+
+static void completed(fake_env *fake, uint32_t slot, uint32_t epoch, int64_t offset) {
+    wf_completed body = {.slot = slot, .epoch = epoch, .offset = offset};
+    fake_env_tell(fake, MANAGER, WF_MSG_COMPLETED, &body, sizeof body);
+}
+
+static void drained(fake_env *fake, uint32_t slot, uint32_t epoch, bool lost) {
+    wf_drained body = {.slot = slot, .epoch = epoch, .lost = lost};
+    fake_env_tell(fake, MANAGER, WF_MSG_DRAINED, &body, sizeof body);
+}
+
+static void committed(fake_env *fake, uint32_t slot, uint32_t epoch, int64_t offset, wf_commit_outcome outcome) {
+    wf_committed body = {.slot = slot, .epoch = epoch, .offset = offset, .metadata_bytes = 7, .outcome = outcome};
+    fake_env_tell(fake, POLLER, WF_MSG_COMMITTED, &body, sizeof body);
+}
+
+/* The next snapshot; its runs are freed with the next call or by the last one, which finds none. */
+static bool snapshot(fake_env *fake, wf_snapshot *ret_snapshot) {
+    static wf_offset_run *runs;
+    fake_sent sent;
+    free(runs);
+    runs = NULL;
+    if (!fake_env_take(fake, WF_MSG_SNAPSHOT, &sent)) return false;
+    REQUIRE_EQ(sent.to, ENCODER);
+    *ret_snapshot = *(const wf_snapshot *)sent.body;
+    runs = ret_snapshot->runs;
+    REQUIRE((runs != NULL) == (ret_snapshot->count > 0));
+    return true;
+}
+
+static bool progress(fake_env *fake, uint32_t slot, wf_progress *ret_progress) {
+    fake_sent sent;
+    bool found = false;
+    while (fake_env_take(fake, WF_MSG_PROGRESS, &sent)) {
+        const wf_progress *body = sent.body;
+        for (size_t i = 0; i < sent.body_bytes / sizeof *body; i++) {
+            if (body[i].slot != slot) continue;
+            *ret_progress = body[i];
+            found = true;
+        }
+    }
+    return found;
+}
+
+Test(offset_tracker, completions__one_snapshot_per_interval_with_the_runs_beyond) {
+    fake_env fake;
+    wf_snapshot shot;
+    start(&fake);
+    assign(&fake, 0, 1, 10, NULL, 0);
+    fetched(&fake, 0, 1, 10, 20);
+    for (int64_t offset = 10; offset < 19; offset += 2) completed(&fake, 0, 1, offset);
+
+    fake_env_advance(&fake, interval_ns - 1);
+    REQUIRE(!snapshot(&fake, &shot));
+    fake_env_advance(&fake, 1);
+    REQUIRE(snapshot(&fake, &shot));
+    REQUIRE(shot.slot == 0 && shot.epoch == 1 && shot.frontier == 11 && shot.count == 4 && !shot.final);
+    for (uint32_t i = 0; i < 4; i++) REQUIRE(shot.runs[i].first == 12 + 2 * i && shot.runs[i].end == 13 + 2 * i);
+    REQUIRE(!snapshot(&fake, &shot));
+
+    fake_env_advance(&fake, 10 * interval_ns);
+    REQUIRE(!snapshot(&fake, &shot), "nothing has changed");
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, idle__no_timer_is_armed) {
+    fake_env fake;
+    start(&fake);
+    assign(&fake, 0, 1, 10, NULL, 0);
+    fetched(&fake, 0, 1, 10, 20);
+    REQUIRE(wf_actor_next_ns(&fake.actor) == UINT64_MAX);
+    completed(&fake, 0, 1, 10);
+    REQUIRE(wf_actor_next_ns(&fake.actor) != UINT64_MAX);
+    wf_snapshot shot;
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot));
+    REQUIRE(wf_actor_next_ns(&fake.actor) == UINT64_MAX);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, nothing_committed_before__first_fetched_offset_is_the_base) {
+    fake_env fake;
+    wf_snapshot shot;
+    start(&fake);
+    assign(&fake, 0, 1, -1, NULL, 0);
+    fetched(&fake, 0, 1, 4711, 4713);
+    completed(&fake, 0, 1, 4711);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot) && shot.frontier == 4712);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, restored_map__is_part_of_the_snapshot_and_of_the_frontier) {
+    fake_env fake;
+    wf_snapshot shot;
+    start(&fake);
+    assign(&fake, 0, 1, 10, (wf_offset_run[]){{11, 14}, {16, 17}}, 2);
+    fetched(&fake, 0, 1, 10, 18);
+    completed(&fake, 0, 1, 10);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot));
+    REQUIRE(shot.frontier == 14 && shot.count == 1 && shot.runs[0].first == 16);
+    snapshot(&fake, &shot);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, map_refused__restored_offsets_are_open_again) {
+    fake_env fake;
+    wf_snapshot shot;
+    wf_progress told;
+    start(&fake);
+    assign(&fake, 0, 1, 10, (wf_offset_run[]){{11, 14}}, 1);
+    wf_partition partition = {.slot = 0, .epoch = 1};
+    fake_env_tell(&fake, MANAGER, WF_MSG_MAP_REFUSED, &partition, sizeof partition);
+    REQUIRE(progress(&fake, 0, &told) && told.runs == 0);
+    fetched(&fake, 0, 1, 10, 12);
+    completed(&fake, 0, 1, 11);
+    completed(&fake, 0, 1, 10);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot) && shot.frontier == 12 && shot.count == 0);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, hole__at_the_end_of_the_log__frontier_reaches_it) {
+    fake_env fake;
+    wf_snapshot shot;
+    start(&fake);
+    assign(&fake, 0, 1, 10, NULL, 0);
+    fetched(&fake, 0, 1, 10, 12);
+    completed(&fake, 0, 1, 10);
+    completed(&fake, 0, 1, 11);
+    wf_log_end end = {.slot = 0, .epoch = 1, .end = 15, .reached = true};
+    fake_env_tell(&fake, MANAGER, WF_MSG_HOLE, &end, sizeof end);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot) && shot.frontier == 15);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, progress__says_frontier_runs_and_how_many_were_counted) {
+    fake_env fake;
+    wf_progress told;
+    start(&fake);
+    assign(&fake, 0, 1, 0, NULL, 0);
+    fetched(&fake, 0, 1, 0, 10);
+    completed(&fake, 0, 1, 4);
+    completed(&fake, 0, 1, 6);
+    REQUIRE(progress(&fake, 0, &told));
+    REQUIRE(told.frontier == 0 && told.runs == 2 && told.completed == 2);
+    completed(&fake, 0, 1, 5);
+    REQUIRE(progress(&fake, 0, &told) && told.runs == 1 && told.completed == 3);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, drained__final_snapshot_first_then_the_marker) {
+    fake_env fake;
+    fake_sent sent;
+    start(&fake);
+    assign(&fake, 0, 1, 0, NULL, 0);
+    fetched(&fake, 0, 1, 0, 10);
+    completed(&fake, 0, 1, 0);
+    drained(&fake, 0, 1, false);
+    uint32_t order[4], count = 0;
+    while (fake_env_take(&fake, 0, &sent))
+        if (sent.to == ENCODER && count < 4) {
+            order[count++] = sent.type;
+            if (sent.type == WF_MSG_SNAPSHOT) REQUIRE(((const wf_snapshot *)sent.body)->final);
+        }
+    REQUIRE(count == 2 && order[0] == WF_MSG_SNAPSHOT && order[1] == WF_MSG_DRAINED);
+    fake_env_advance(&fake, 2 * interval_ns);
+    REQUIRE_EQ(fake_env_waiting(&fake, WF_MSG_SNAPSHOT), 0);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, drained__lost_or_nothing_new__marker_only) {
+    for (int lost = 0; lost <= 1; lost++) {
+        fake_env fake;
+        start(&fake);
+        assign(&fake, 0, 1, 0, NULL, 0);
+        fetched(&fake, 0, 1, 0, 10);
+        if (lost) completed(&fake, 0, 1, 0);
+        drained(&fake, 0, 1, lost);
+        REQUIRE_EQ(fake_env_waiting(&fake, WF_MSG_SNAPSHOT), 0);
+        REQUIRE_EQ(fake_env_waiting(&fake, WF_MSG_DRAINED), 1);
+        fake_env_end(&fake);
+    }
+}
+
+Test(offset_tracker, older_epoch__everything_is_dropped) {
+    fake_env fake;
+    wf_progress told;
+    start(&fake);
+    assign(&fake, 0, 1, 0, NULL, 0);
+    fetched(&fake, 0, 1, 0, 10);
+    drained(&fake, 0, 1, true);
+    assign(&fake, 0, 2, 0, NULL, 0);
+    fetched(&fake, 0, 2, 0, 2);
+    progress(&fake, 0, &told);
+    completed(&fake, 0, 1, 5); /* never fetched in this epoch: only dropping it can survive */
+    fetched(&fake, 0, 1, 0, 10);
+    committed(&fake, 0, 1, 9, WF_COMMIT_OK);
+    wf_log_end end = {.slot = 0, .epoch = 1, .end = 15, .reached = true};
+    fake_env_tell(&fake, MANAGER, WF_MSG_HOLE, &end, sizeof end);
+    wf_partition partition = {.slot = 0, .epoch = 1};
+    fake_env_tell(&fake, MANAGER, WF_MSG_MAP_REFUSED, &partition, sizeof partition);
+    fetched(&fake, 77, 1, 0, 10); /* nor slots that nobody has assigned */
+    REQUIRE(!progress(&fake, 0, &told));
+    completed(&fake, 0, 2, 0);
+    REQUIRE(progress(&fake, 0, &told) && told.frontier == 1 && told.completed == 1);
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, gauges__what_is_known_of_each_partition) {
+    fake_env fake;
+    fake_sent sent;
+    wf_ask ask = {.ticket = 99};
+    start(&fake);
+    assign(&fake, 0, 1, -1, NULL, 0);
+    assign(&fake, 2, 4, 100, NULL, 0);
+    fetched(&fake, 2, 4, 100, 110);
+    completed(&fake, 2, 4, 100);
+    completed(&fake, 2, 4, 105);
+    committed(&fake, 2, 4, 101, WF_COMMIT_OK);
+    fake_env_tell(&fake, EXPORTER, WF_MSG_GAUGES_ASK, &ask, sizeof ask);
+    weft_partition_metrics seen[2];
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(fake_env_take(&fake, WF_MSG_GAUGES, &sent));
+        REQUIRE_EQ(sent.to, EXPORTER);
+        seen[i] = ((const wf_gauges *)sent.body)->metrics;
+    }
+    REQUIRE(seen[0].frontier == -1 && seen[0].committed == -1 && seen[0].gap_count == 0);
+    REQUIRE(seen[1].frontier == 101 && seen[1].committed == 101 && seen[1].gap_count == 1);
+    REQUIRE(seen[1].metadata_bytes == 7 && seen[1].epoch == 4);
+    REQUIRE(fake_env_take(&fake, WF_MSG_GAUGES_END, &sent));
+    REQUIRE(((const wf_gauges_end *)sent.body)->ticket == 99);
+    committed(&fake, 2, 4, 101, WF_COMMIT_REFUSED); /* changes nothing */
+    fake_env_end(&fake);
+}
+
+/* Random completions of several partitions: the last PROGRESS and the last SNAPSHOT say what a naive model says. */
+Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
+    enum { SLOTS = 3, OFFSETS = 400 };
+    for (uint64_t stream = 0; stream < 60; stream++) {
+        seeded random = seeded_start(8, stream);
+        fake_env fake;
+        char state[SLOTS][OFFSETS] = {{0}}; /* 0: not fetched, 1: fetched, 2: complete (holes too) */
+        int64_t end[SLOTS] = {0}, frontier[SLOTS] = {0};
+        start(&fake);
+        for (uint32_t slot = 0; slot < SLOTS; slot++) assign(&fake, slot, 1, 0, NULL, 0);
+        for (int step = 0; step < 600; step++) {
+            uint32_t slot = (uint32_t)seeded_below(&random, SLOTS);
+            int64_t offset = (int64_t)seeded_below(&random, (uint64_t)end[slot] + 1);
+            if (seeded_percent(&random, 30)) {
+                int64_t first = end[slot] + (seeded_percent(&random, 20) ? (int64_t)seeded_below(&random, 5) : 0);
+                int64_t last = first + 1 + (int64_t)seeded_below(&random, 6);
+                if (last > OFFSETS) continue;
+                memset(&state[slot][end[slot]], 2, (size_t)(first - end[slot]));
+                memset(&state[slot][first], 1, (size_t)(last - first));
+                end[slot] = last;
+                fetched(&fake, slot, 1, first, last);
+            } else if (offset < end[slot] && state[slot][offset] == 1) {
+                state[slot][offset] = 2;
+                completed(&fake, slot, 1, offset);
+            }
+            while (frontier[slot] < end[slot] && state[slot][frontier[slot]] == 2) frontier[slot]++;
+            wf_progress told;
+            if (progress(&fake, slot, &told)) {
+                uint64_t runs = 0;
+                for (int64_t i = frontier[slot] + 1; i < end[slot]; i++)
+                    runs += state[slot][i] == 2 && state[slot][i - 1] != 2;
+                REQUIRE(told.frontier == frontier[slot] && told.runs == runs, "seed %llu stream %llu step %d",
+                        (unsigned long long)random.seed, (unsigned long long)stream, step);
+            }
+        }
+        for (uint32_t slot = 0; slot < SLOTS; slot++) drained(&fake, slot, 1, false);
+        wf_snapshot shot;
+        while (snapshot(&fake, &shot)) {
+            REQUIRE_EQ(shot.frontier, frontier[shot.slot]);
+            for (uint32_t i = 0; i < shot.count; i++)
+                for (int64_t offset = shot.runs[i].first; offset < shot.runs[i].end; offset++)
+                    REQUIRE_EQ(state[shot.slot][offset], 2);
+        }
+        fake_env_end(&fake);
+    }
+}
