@@ -75,6 +75,18 @@ static int gravity(wf_kafka_error error) {
     return 4;
 }
 
+/* librdkafka spreads the code of one partition to all that have none (seen in 2.0.2 with a real broker). The limit is
+ * one for the whole broker, so the longest metadata was surely too long; with the others it must be tried again. */
+static void doubt_shorter(wf_kafka_partition *partitions, size_t count) {
+    size_t longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (partitions[i].error != WF_KAFKA_TOO_LARGE) return;
+        if (partitions[i].metadata_bytes > longest) longest = partitions[i].metadata_bytes;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (partitions[i].metadata_bytes < longest) partitions[i].error = WF_KAFKA_RETRY;
+}
+
 wf_kafka_error wf_kafka_commit_errors(int call_code, wf_kafka_partition *partitions, size_t count, int *ret_code) {
     bool from_partition = false;
     for (size_t i = 0; i < count; i++)
@@ -90,6 +102,7 @@ wf_kafka_error wf_kafka_commit_errors(int call_code, wf_kafka_partition *partiti
         worst = error;
         *ret_code = code;
     }
+    doubt_shorter(partitions, count);
     return worst;
 }
 

@@ -22,7 +22,8 @@ wf_kafka_error wf_kafka_error_of(int code);
 
 /* The answer to a commit: `call_code` for the whole, partitions[].error as librdkafka left them (codes), replaced by
  * what they mean (wf_kafka_error). The call's code belongs to partitions that have none of their own, unless it was
- * taken from one that has. Returns the worst; *ret_code is the code behind it. */
+ * taken from one that has. Where all are TOO_LARGE, those with less metadata than the longest get RETRY: 2.0.2 does not
+ * tell which it was. Returns the worst; *ret_code is the code behind it. */
 wf_kafka_error wf_kafka_commit_errors(int call_code, wf_kafka_partition *partitions, size_t count, int *ret_code);
 
 /* The first code in partitions[].error that is not 0; 0: there is none. */

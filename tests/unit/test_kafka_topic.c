@@ -111,3 +111,14 @@ Test(kafka_commit, metadata__nul_inside__cut_only_where_the_library_garbles_it) 
     cr_assert(eq(sz, wf_kafka_metadata_bytes(0x020601ff, "ab\0c", 4), 4));
     cr_assert(eq(sz, wf_kafka_metadata_bytes(0x020002ff, NULL, 4), 0));
 }
+
+Test(kafka_commit, errors__one_too_large_spread_to_all__longest_named_others_tried_again) {
+    wf_kafka_partition partitions[3] = {{.error = 12, .metadata_bytes = 10},
+                                        {.error = 12, .metadata_bytes = 5000},
+                                        {.error = 12, .metadata_bytes = 4999}};
+    int code = 0;
+    cr_assert(eq(int, wf_kafka_commit_errors(12, partitions, 3, &code), WF_KAFKA_TOO_LARGE));
+    cr_assert(eq(int, partitions[0].error, WF_KAFKA_RETRY));
+    cr_assert(eq(int, partitions[1].error, WF_KAFKA_TOO_LARGE));
+    cr_assert(eq(int, partitions[2].error, WF_KAFKA_RETRY));
+}
