@@ -5,6 +5,7 @@
 #include "consumer.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,9 +159,7 @@ static void log_level_from(const wf_options *options) {
     wf_log_set_level(levels[options->log_level]);
 }
 
-/* Names that an abandoned record may still be asked for stay, as its own memory does. */
 static void free_names(weft_consumer *consumer) {
-    if (consumer->threads_left || consumer->abandoned_count) return;
     for (uint32_t i = 0; i < consumer->names.count; i++) free(consumer->names.names[i]);
     free(consumer->names.names);
     consumer->names = (wf_topic_names){0};
@@ -297,14 +296,28 @@ size_t weft_consumer_abandoned(const weft_consumer *consumer, const weft_abandon
     return consumer->abandoned_count;
 }
 
+/* Consumers whose records or threads were abandoned: a handler may go on with what they own, so they are kept for ever.
+ */
+static _Atomic(weft_consumer *) left_behind;
+
+static void leave_behind(weft_consumer *consumer) {
+    consumer->left_before = atomic_load(&left_behind);
+    while (!atomic_compare_exchange_weak(&left_behind, &consumer->left_before, consumer)) {
+    }
+}
+
 void weft_consumer_free(weft_consumer **consumer_pointer) {
     weft_consumer *consumer = *consumer_pointer;
     if (!consumer) return;
     *consumer_pointer = NULL;
     if (consumer->state == WF_CONSUMER_RUNNING) weft_consumer_stop(consumer, 0);
     close(consumer->stop_fd);
+    if (consumer->threads_left || consumer->abandoned_count) {
+        leave_behind(consumer);
+        return;
+    }
     free(consumer->abandoned);
-    if (consumer->threads_left == 0) wf_options_free(&consumer->options);
+    wf_options_free(&consumer->options);
     free_names(consumer);
     free(consumer);
 }

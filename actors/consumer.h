@@ -61,7 +61,8 @@ struct weft_consumer {
     wf_topic_names names; /* of topics, when the poller has ended */
     weft_abandoned *abandoned;
     size_t abandoned_count;
-    uint32_t threads_left; /* could not be joined */
+    weft_consumer *left_before; /* in the list of those that are kept for ever */
+    uint32_t threads_left;      /* could not be joined */
 };
 
 /* Make system, loops and actors from the options; on failure `error` says why and everything is undone but the consumer
