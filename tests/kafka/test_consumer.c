@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The consumer on a real broker: what the mock has not. Holes that transactions leave, logs that begin late or begin anew, commit
- * metadata, groups that rebalance as Kafka does.
+ * The consumer on a real broker: what the mock has not. Holes that transactions leave, logs that begin late or begin
+ * anew, commit metadata, groups that rebalance as Kafka does.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -59,7 +59,8 @@ Test(consumer, keys__in_order__all_committed) {
 
     topic_create(bootstrap(), topic, 6, NULL);
     produce_keyed(bootstrap(), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .settings = settings});
+    under_test = harness_start(
+        &(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .settings = settings});
     cr_assert(eq(u64, harness_expect(under_test, topic, 6), 60000));
     finish(under_test);
     free(topic);
@@ -68,7 +69,11 @@ Test(consumer, keys__in_order__all_committed) {
 /* --- holes */
 
 static void put(test_producer *producer, const char *topic, int32_t partition, const char *key, const char *value) {
-    producer_put(producer, &(produced_record){.topic = topic, .partition = partition, .key = key, .key_bytes = strlen(key), .value = value,
+    producer_put(producer, &(produced_record){.topic = topic,
+                                              .partition = partition,
+                                              .key = key,
+                                              .key_bytes = strlen(key),
+                                              .value = value,
                                               .value_bytes = strlen(value)});
 }
 
@@ -87,7 +92,8 @@ static weft_result count_kept(harness *under_test, const weft_record *record, ju
     return WEFT_SUCCESS;
 }
 
-/* Per round: some records kept, some dropped, in up to two partitions; so markers of both kinds lie between and behind them. */
+/* Per round: some records kept, some dropped, in up to two partitions; so markers of both kinds lie between and behind
+ * them. */
 static uint64_t transact(test_producer *producer, const char *topic, int rounds) {
     uint64_t count = 0;
 
@@ -119,8 +125,12 @@ Test(consumer, transaction_markers__between_and_at_the_end__lag_reaches_0_and_al
 
     topic_create(bootstrap(), topic, 2, NULL);
     expected = transact(producer, topic, 40);
-    under_test = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .settings = settings,
-                                               .work = count_kept, .context = &counts});
+    under_test = harness_start(&(harness_plan){.bootstrap = bootstrap(),
+                                               .real_broker = true,
+                                               .topics = topic,
+                                               .settings = settings,
+                                               .work = count_kept,
+                                               .context = &counts});
     cr_expect(harness_await(under_test, expected, PATIENCE_MS));
     cr_expect(harness_await_metrics(under_test, harness_is_committed, NULL, PATIENCE_MS, NULL));
     /* And more while it watches: the last offset of partition 0 is a marker behind records that nobody sees. */
@@ -152,7 +162,8 @@ Test(consumer, log_that_begins_at_4711__for_a_new_group_and_for_one_that_is_behi
     topic_truncate(bootstrap(), topic, 0, 4711);
     group_commit(bootstrap(), group, topic, 0, 10, NULL, 0);
     fresh = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic});
-    behind = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = group});
+    behind =
+        harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = group});
     cr_assert(eq(u64, harness_expect(fresh, topic, 1), 1289));
     harness_expect(behind, topic, 1);
     finish(fresh);
@@ -163,7 +174,8 @@ Test(consumer, log_that_begins_at_4711__for_a_new_group_and_for_one_that_is_behi
 
 static bool is_at_end_of_log(const weft_metrics *metrics, void *context) {
     (void)context;
-    return metrics->partition_count == 1 && metrics->partitions[0].log_end == 100 && metrics->partitions[0].frontier == 100;
+    return metrics->partition_count == 1 && metrics->partitions[0].log_end == 100 &&
+           metrics->partitions[0].frontier == 100;
 }
 
 Test(consumer, committed_beyond_the_log__begins_where_auto_offset_reset_says) {
@@ -175,9 +187,10 @@ Test(consumer, committed_beyond_the_log__begins_where_auto_offset_reset_says) {
     topic_create(bootstrap(), topic, 1, NULL);
     produce_keyed(bootstrap(), &plan);
     for (int i = 0; i < 2; i++) group_commit(bootstrap(), groups[i], topic, 0, 500000, NULL, 0);
-    early = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = groups[0]});
-    late = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = groups[1],
-                                         .settings = latest});
+    early = harness_start(
+        &(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = groups[0]});
+    late = harness_start(&(harness_plan){
+        .bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = groups[1], .settings = latest});
     harness_expect(early, topic, 1);
     finish(early);
     cr_expect(harness_await_metrics(late, is_at_end_of_log, NULL, PATIENCE_MS, NULL));
@@ -207,7 +220,8 @@ Test(consumer, topic_made_anew__while_it_is_read__is_read_from_its_beginning) {
 
     topic_create(bootstrap(), topic, 1, NULL);
     produce_keyed(bootstrap(), &plan);
-    under_test = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .settings = settings});
+    under_test = harness_start(
+        &(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .settings = settings});
     cr_expect(harness_await_metrics(under_test, succeeded_again, &sum, PATIENCE_MS, NULL));
     topic_delete(bootstrap(), topic);
     topic_create(bootstrap(), topic, 1, NULL);
@@ -215,7 +229,8 @@ Test(consumer, topic_made_anew__while_it_is_read__is_read_from_its_beginning) {
     produce_keyed(bootstrap(), &plan);
     sum = 3500;
     cr_expect(harness_await_metrics(under_test, succeeded_again, &sum, PATIENCE_MS, NULL));
-    /* librdkafka 2.0.2 sometimes does not end after a topic was deleted under it: its threads are left behind then, in time. */
+    /* librdkafka 2.0.2 sometimes does not end after a topic was deleted under it: its threads are left behind then, in
+     * time. */
     weft_status status = harness_stop(under_test, 3000);
     cr_expect(status == WEFT_OK || status == WEFT_EABANDONED, "%s", weft_status_text(status));
     cr_expect(eq(i64, group_committed(bootstrap(), harness_group(under_test), topic, 0, NULL, NULL), 500));
@@ -245,8 +260,8 @@ static weft_result hold_the_tenth(harness *under_test, const weft_record *record
 
 static bool map_is_committed(const weft_metrics *metrics, void *context) {
     (void)context;
-    return metrics->partition_count == 1 && metrics->partitions[0].committed == 10 && metrics->partitions[0].metadata_bytes > 0 &&
-           metrics->partitions[0].gap_count == 1;
+    return metrics->partition_count == 1 && metrics->partitions[0].committed == 10 &&
+           metrics->partitions[0].metadata_bytes > 0 && metrics->partitions[0].gap_count == 1;
 }
 
 Test(consumer, restart_with_one_unfinished__runs_that_one_and_nothing_else) {
@@ -259,8 +274,13 @@ Test(consumer, restart_with_one_unfinished__runs_that_one_and_nothing_else) {
 
     topic_create(bootstrap(), topic, 1, NULL);
     produce_keyed(bootstrap(), &plan);
-    first = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = group,
-                                          .settings = settings, .work = hold_the_tenth, .context = &held});
+    first = harness_start(&(harness_plan){.bootstrap = bootstrap(),
+                                          .real_broker = true,
+                                          .topics = topic,
+                                          .group = group,
+                                          .settings = settings,
+                                          .work = hold_the_tenth,
+                                          .context = &held});
     harness_expect(first, topic, 1);
     cr_expect(harness_await(first, 19999, PATIENCE_MS));
     cr_expect(harness_await_metrics(first, map_is_committed, NULL, PATIENCE_MS, NULL));
@@ -270,8 +290,13 @@ Test(consumer, restart_with_one_unfinished__runs_that_one_and_nothing_else) {
 
     held.hold = false;
     atomic_store(&held.runs, 0);
-    second = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .topics = topic, .group = group,
-                                           .settings = settings, .work = hold_the_tenth, .context = &held,
+    second = harness_start(&(harness_plan){.bootstrap = bootstrap(),
+                                           .real_broker = true,
+                                           .topics = topic,
+                                           .group = group,
+                                           .settings = settings,
+                                           .work = hold_the_tenth,
+                                           .context = &held,
                                            .judge = harness_judge(first)});
     cr_assert(harness_await_metrics(second, harness_is_committed, NULL, PATIENCE_MS, &metrics));
     cr_expect(eq(u64, metrics->partitions[0].restored, 19989));
@@ -292,8 +317,17 @@ static bool has_some(const weft_metrics *metrics, void *context) {
 
 static void join_and_leave(const char *strategy, bool exactly_once_each) {
     char *topic = must_name("group"), *group = must_name("group");
-    const char *settings[] = {"threads", "3", "queue.max.records", "2000", "commit.interval.ms", "100", "kafka.heartbeat.interval.ms",
-                              "200", "kafka.partition.assignment.strategy", strategy, NULL};
+    const char *settings[] = {"threads",
+                              "3",
+                              "queue.max.records",
+                              "2000",
+                              "commit.interval.ms",
+                              "100",
+                              "kafka.heartbeat.interval.ms",
+                              "200",
+                              "kafka.partition.assignment.strategy",
+                              strategy,
+                              NULL};
     keyed_plan plan = {.topic = topic, .partitions = 6, .records = 90000, .keys = 1200, .value_bytes = 30};
     test_judge *judge = judge_new(JUDGE_KEYS);
     size_t three = 3, six = 6;
@@ -302,13 +336,23 @@ static void join_and_leave(const char *strategy, bool exactly_once_each) {
 
     topic_create(bootstrap(), topic, 6, NULL);
     produce_keyed(bootstrap(), &plan);
-    first = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .group = group, .topics = topic,
-                                          .settings = settings, .judge = judge, .work = nap});
+    first = harness_start(&(harness_plan){.bootstrap = bootstrap(),
+                                          .real_broker = true,
+                                          .group = group,
+                                          .topics = topic,
+                                          .settings = settings,
+                                          .judge = judge,
+                                          .work = nap});
     harness_expect(first, topic, 6);
     for (int round = 0; round < 3; round++) {
         cr_expect(harness_await(first, judge_ended(judge) + 3000, PATIENCE_MS));
-        second = harness_start(&(harness_plan){.bootstrap = bootstrap(), .real_broker = true, .group = group, .topics = topic,
-                                               .settings = settings, .judge = judge, .work = nap});
+        second = harness_start(&(harness_plan){.bootstrap = bootstrap(),
+                                               .real_broker = true,
+                                               .group = group,
+                                               .topics = topic,
+                                               .settings = settings,
+                                               .judge = judge,
+                                               .work = nap});
         cr_expect(harness_await_metrics(second, has_some, &three, PATIENCE_MS, NULL));
         cr_expect(harness_await_metrics(first, has_some, &three, PATIENCE_MS, NULL));
         cr_expect(harness_await(first, judge_ended(judge) + 3000, PATIENCE_MS));

@@ -53,7 +53,8 @@ const char *harness_group(const harness *under_test);
 /* Everything that is in the log of these partitions now must be handled. Returns how many records that is. */
 uint64_t harness_expect(harness *under_test, const char *topic, int partitions);
 
-/* The same without expecting records: for logs with holes. The ends of these partitions must be committed in the end. */
+/* The same without expecting records: for logs with holes. The ends of these partitions must be committed in the end.
+ */
 void harness_watch(harness *under_test, const char *topic, int partitions);
 
 /* Wait until that many records have ended; until all that are expected have. False: the time is over. */
