@@ -60,7 +60,7 @@ static wf_done_status judge(worker *self, wf_record *record, weft_result result)
         if (result == WEFT_PENDING) return WF_DONE_PENDING;
         /* It deferred and then answered itself. If somebody completed the token meanwhile, that answer stands and is on
          * its way. */
-        if (!wf_pending_cancel(self->options.pending, record->pending)) return WF_DONE_PENDING;
+        if (!wf_pending_cancel(self->options.pending, record->pending, record)) return WF_DONE_PENDING;
         record->pending = 0;
     }
     switch (result) {

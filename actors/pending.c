@@ -23,7 +23,7 @@ typedef enum slot_state { SLOT_FREE = 0, SLOT_OPEN, SLOT_DONE } slot_state;
 
 typedef struct pending_slot {
     _Atomic uint64_t word; /* generation << 2 | slot_state */
-    const wf_record *record;
+    _Atomic(const wf_record *) record;
     char *reason;
     _Atomic uint32_t next; /* in the free list or the completed list: slot plus 1, 0: end */
     weft_result result;
@@ -119,7 +119,7 @@ void wf_pending_close(wf_pending **table_pointer) {
     if (!table) return;
     *table_pointer = NULL;
     for (uint32_t number = 1; number <= table->capacity; number++)
-        while (!is_free(table, number) && !wf_pending_cancel(table, number)) {
+        while (!is_free(table, number) && !wf_pending_cancel(table, number, NULL)) {
             /* Completed. If it is not on the list yet, somebody is in the middle of weft_complete(): the next consumer
              * must not find his record there. */
             drop_completed(table);
@@ -140,7 +140,7 @@ uint32_t wf_pending_defer(wf_pending *table, const wf_record *record, weft_token
     if (number == 0) return 0;
     pending_slot *slot = &table->slots[number - 1];
     uint64_t generation = atomic_load_explicit(&slot->word, memory_order_relaxed) >> 2;
-    slot->record = record;
+    atomic_store_explicit(&slot->record, record, memory_order_relaxed);
     slot->reason = NULL;
     atomic_store_explicit(&slot->word, word_of(generation, SLOT_OPEN), memory_order_release);
     ret_token->id = (uint64_t)table->index << (SLOT_BITS + GENERATION_BITS) | (uint64_t)number << GENERATION_BITS |
@@ -154,11 +154,13 @@ static void release(wf_pending *table, uint32_t number, uint64_t generation) {
     push_free(table, number);
 }
 
-bool wf_pending_cancel(wf_pending *table, uint32_t number) {
+bool wf_pending_cancel(wf_pending *table, uint32_t number, const wf_record *record) {
     pending_slot *slot = &table->slots[number - 1];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     if ((word & 3) != SLOT_OPEN) return false;
     uint64_t generation = word >> 2;
+    /* The slot may serve another record by now. If it changes hands after this look, its word has changed, too. */
+    if (record && atomic_load_explicit(&slot->record, memory_order_relaxed) != record) return false;
     /* SLOT_DONE in passing: nobody else can touch the slot while it is neither open nor free. */
     if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, word_of(generation, SLOT_DONE),
                                                  memory_order_acq_rel, memory_order_relaxed))
@@ -224,7 +226,9 @@ size_t wf_pending_take(wf_pending *table, wf_pending_done *done, size_t capacity
         uint32_t number = table->taken;
         pending_slot *slot = &table->slots[number - 1];
         table->taken = atomic_load_explicit(&slot->next, memory_order_relaxed);
-        done[count++] = (wf_pending_done){.record = slot->record, .reason = slot->reason, .result = slot->result};
+        done[count++] = (wf_pending_done){.record = atomic_load_explicit(&slot->record, memory_order_relaxed),
+                                          .reason = slot->reason,
+                                          .result = slot->result};
         slot->reason = NULL;
         release(table, number, atomic_load_explicit(&slot->word, memory_order_relaxed) >> 2);
     }

@@ -34,9 +34,9 @@ int wf_pending_fd(const wf_pending *table);
 /* A slot for this record; its number plus 1, or 0: the table is full. Thread: an engine's. */
 uint32_t wf_pending_defer(wf_pending *table, const wf_record *record, weft_token *ret_token);
 
-/* Take a promise back. True: nobody will complete it any more, the slot is free. False: it was completed already.
- * Thread: any. */
-bool wf_pending_cancel(wf_pending *table, uint32_t slot_plus_1);
+/* Take back the promise that was made for `record` (NULL: for any). True: nobody will complete it any more, the slot is
+ * free. False: it was completed already, and the slot may have another record's promise. Thread: any. */
+bool wf_pending_cancel(wf_pending *table, uint32_t slot_plus_1, const wf_record *record);
 
 typedef struct wf_pending_done {
     const wf_record *record;

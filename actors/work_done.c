@@ -353,7 +353,7 @@ static void check_worker(wf_work_manager_state *self, weft_env *env, wf_worker_e
 
 /* Abandoned: the token dies, so nobody can complete it any more, and the attempt has failed. */
 static void abandon_parked(wf_work_manager_state *self, weft_env *env, wf_record *record) {
-    if (!wf_pending_cancel(self->options.pending, record->pending)) return; /* it was completed just now */
+    if (!wf_pending_cancel(self->options.pending, record->pending, record)) return; /* it was completed just now */
     wf_unparked unparked = {.record = record, .reason = record->reason, .status = WF_DONE_TIMEOUT};
     unpark(self, env, &unparked);
 }

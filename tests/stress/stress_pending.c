@@ -64,7 +64,7 @@ static void *defer_all(void *argument) {
         if (seeded_percent(&random, 50)) {
             if (weft_complete(token, WEFT_FAILURE, "by its own thread") == WEFT_OK)
                 atomic_fetch_add(&scene->completed, 1);
-        } else if (wf_pending_cancel(scene->table, number)) {
+        } else if (wf_pending_cancel(scene->table, number, record)) {
             atomic_fetch_add(&scene->ended[number_of(scene, record)], 1);
             atomic_fetch_add(&scene->cancelled, 1);
         }

@@ -39,7 +39,7 @@ static bool make(move what, wf_pending *table, uint32_t number, weft_token token
     case MOVE_FAIL:
         return weft_complete(token, WEFT_FAILURE, "why") == WEFT_OK;
     case MOVE_CANCEL:
-        return wf_pending_cancel(table, number);
+        return wf_pending_cancel(table, number, NULL);
     case MOVE_TAKE:
     case MOVES:
     default:
@@ -65,7 +65,7 @@ Test(pending, moves__every_row_of_three__exactly_one_ends_the_promise) {
             open = open && moves[i] == MOVE_TAKE;
         }
         wf_pending_done done;
-        if (open) REQUIRE(wf_pending_cancel(table, number));
+        if (open) REQUIRE(wf_pending_cancel(table, number, NULL));
         while (wf_pending_take(table, &done, 1)) free(done.reason);
     }
     wf_pending_close(&table);
@@ -120,7 +120,7 @@ Test(pending, defer__table_is_full__refused_until_one_ends) {
     for (int i = 1; i < 3; i++) REQUIRE(wf_pending_defer(table, &record, &tokens[i]) > 0);
     REQUIRE_EQ(wf_pending_defer(table, &record, &refused), 0);
     REQUIRE_EQ(refused.id, 12345);
-    REQUIRE(wf_pending_cancel(table, first));
+    REQUIRE(wf_pending_cancel(table, first, NULL));
     REQUIRE(wf_pending_defer(table, &record, &refused) > 0);
     wf_pending_close(&table);
 }
@@ -132,7 +132,7 @@ Test(pending, complete__other_results__refused_and_the_promise_stays) {
     uint32_t number = wf_pending_defer(table, &record, &token);
     REQUIRE_EQ(weft_complete(token, WEFT_PENDING, NULL), WEFT_EINVAL);
     REQUIRE_EQ(weft_complete(token, (weft_result)77, NULL), WEFT_EINVAL);
-    REQUIRE(wf_pending_cancel(table, number));
+    REQUIRE(wf_pending_cancel(table, number, NULL));
     wf_pending_close(&table);
 }
 
@@ -148,7 +148,7 @@ Test(pending, complete__tokens_from_nowhere__stale) {
         if (wrong.id == token.id) continue;
         REQUIRE_EQ(weft_complete(wrong, WEFT_SUCCESS, NULL), WEFT_ESTALE);
     }
-    REQUIRE(wf_pending_cancel(table, number));
+    REQUIRE(wf_pending_cancel(table, number, NULL));
     wf_pending_close(&table);
 }
 
@@ -212,4 +212,18 @@ Test(pending, open__many_at_once__tables_are_apart_and_bounded) {
     wf_pending *again = open_table(60); /* a table that is large enough, not the first one */
     for (uint32_t i = 0; i < 60; i++) REQUIRE(wf_pending_defer(again, &records[0], &tokens[0]) > 0);
     wf_pending_close(&again);
+}
+
+Test(pending, cancel__slot_serves_another_record__its_promise_stays) {
+    wf_record first = {0}, second = {0};
+    weft_token token;
+    wf_pending_done done;
+    wf_pending *table = open_table(1);
+    uint32_t number = wf_pending_defer(table, &first, &token);
+    REQUIRE_EQ(weft_complete(token, WEFT_SUCCESS, NULL), WEFT_OK);
+    REQUIRE_EQ(wf_pending_take(table, &done, 1), 1);
+    REQUIRE_EQ(wf_pending_defer(table, &second, &token), number);
+    REQUIRE(!wf_pending_cancel(table, number, &first));
+    REQUIRE_EQ(weft_complete(token, WEFT_SUCCESS, NULL), WEFT_OK);
+    wf_pending_close(&table);
 }
