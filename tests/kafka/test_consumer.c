@@ -264,12 +264,16 @@ static bool map_is_committed(const weft_metrics *metrics, void *context) {
            metrics->partitions[0].metadata_bytes > 0 && metrics->partitions[0].gap_count == 1;
 }
 
+static bool all_restored(const weft_metrics *metrics, void *context) {
+    (void)context;
+    return metrics->partition_count == 1 && metrics->partitions[0].restored == 19989;
+}
+
 Test(consumer, restart_with_one_unfinished__runs_that_one_and_nothing_else) {
     char *topic = must_name("map"), *group = must_name("group");
     const char *settings[] = {"threads", "2", "commit.interval.ms", "50", NULL};
     keyed_plan plan = {.topic = topic, .partitions = 1, .records = 20000, .keys = 20000, .value_bytes = 30};
     held_one held = {.hold = true};
-    weft_metrics *metrics;
     harness *first, *second;
 
     topic_create(bootstrap(), topic, 1, NULL);
@@ -298,9 +302,8 @@ Test(consumer, restart_with_one_unfinished__runs_that_one_and_nothing_else) {
                                            .work = hold_the_tenth,
                                            .context = &held,
                                            .judge = harness_judge(first)});
-    cr_assert(harness_await_metrics(second, harness_is_committed, NULL, PATIENCE_MS, &metrics));
-    cr_expect(eq(u64, metrics->partitions[0].restored, 19989));
-    free(metrics);
+    /* The frontier jumps over the map at once; the records of it still come, and are put aside. */
+    cr_expect(harness_await_metrics(second, all_restored, NULL, PATIENCE_MS, NULL));
     harness_expect(second, topic, 1);
     finish(second);
     cr_expect(eq(u64, atomic_load(&held.runs), 1));

@@ -202,7 +202,8 @@ Test(consumer_failure, policy_stop__ends_the_consumer__and_commits_nothing_beyon
     cr_expect(strstr(weft_consumer_error(harness_consumer(first)), "no such thing") != NULL);
     cr_expect(eq(int, harness_stop(first, 10000), WEFT_EHANDLER));
     cr_expect(eq(int, atomic_load(&bad.runs), 3));
-    cr_expect(eq(i64, group_committed(mock_bootstrap(mock), "g", "t", 1, NULL, NULL), 500));
+    /* Less when a record before it had not run yet: nothing new starts once the consumer goes down. */
+    cr_expect(le(i64, group_committed(mock_bootstrap(mock), "g", "t", 1, NULL, NULL), 500));
 
     bad.good_now = true;
     second = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
@@ -265,6 +266,8 @@ static weft_result wait_at_gate(harness *under_test, const weft_record *record, 
     return WEFT_SUCCESS;
 }
 
+static harness *left;
+
 Test(consumer_failure, stuck_handler__policy_stop__ends_the_consumer_and_leaves_the_thread) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 1, .records = 600, .keys = 100, .value_bytes = 5000};
@@ -299,7 +302,8 @@ Test(consumer_failure, stuck_handler__policy_stop__ends_the_consumer_and_leaves_
     weft_consumer_free(&consumer);
     gate_open(&door);
     cr_expect(eq(uint, door.wrong, 0));
-    mock_close(mock); /* the harness stays: a thread of the consumer may still be in it */
+    left = under_test; /* a thread of the consumer may still be in it */
+    mock_close(mock);
 }
 
 Test(consumer_failure, stuck_handler__policy_abandon__others_go_on__and_it_may_come_back) {
