@@ -124,6 +124,25 @@ void sim_audit_blocks(const sim_world *world) {
               "%u records are deferred, the manager says %u", world->truth->parked, manager->parked_records);
 }
 
+static bool could_dispatch(const sim_world *world) {
+    const wf_work_manager_state *manager = sim_manager(world);
+    const wf_work_manager_options *options = &manager->options;
+    if (manager->failed || manager->lent_records >= options->in_flight_max_records) return false;
+    if (manager->out_bytes >= options->in_flight_max_bytes) return false;
+    if (manager->defers && manager->parked_records + manager->lent_records >= options->pending_max_records)
+        return false;
+    return manager->workers.by_load[0] && manager->lanes.ready.count > 0;
+}
+
+void sim_audit_idle(const sim_world *world) {
+    const wf_poller_state *poller = sim_poller(world);
+    if (world->actors[SIM_POLLER].is_drained) return;
+    bool reads = poller->credit_records > 0 && poller->credit_bytes > 0;
+    SIM_CHECK(!world->broker->ready, "the poller sleeps while an event waits for it");
+    SIM_CHECK(!reads || !sim_broker_has_records(world->broker), "the poller sleeps with credit while records wait");
+    SIM_CHECK(!could_dispatch(world), "the work manager sleeps while records and workers wait");
+}
+
 void sim_audit_drained(const sim_world *world) {
     const wf_poller_state *poller = sim_poller(world);
     const wf_work_manager_state *manager = sim_manager(world);

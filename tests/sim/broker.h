@@ -178,6 +178,8 @@ void sim_broker_drop_requests(sim_broker *broker);
 void sim_group_step(sim_broker *broker);
 void sim_group_answered(sim_broker *broker, bool assigned, const wf_kafka_partition *list, size_t count);
 void sim_group_close(sim_broker *broker);
+/* Something that consume() would deliver waits. */
+bool sim_broker_has_records(const sim_broker *broker);
 bool sim_broker_can_fetch(const sim_broker *broker);
 void sim_broker_fetch(sim_broker *broker);
 

@@ -34,6 +34,14 @@ bool sim_broker_can_fetch(const sim_broker *broker) {
     return false;
 }
 
+bool sim_broker_has_records(const sim_broker *broker) {
+    for (size_t i = 0; i < broker->queue_count; i++) {
+        const sim_fetched *fetched = &broker->queue[broker->queue_head + i];
+        if (fetched->version == broker->logs[fetched->log].version) return true;
+    }
+    return false;
+}
+
 static void enqueue(sim_broker *broker, const sim_log *log, int64_t offset, bool eof) {
     if (broker->queue_head > 0 && broker->queue_head + broker->queue_count == broker->queue_room) {
         memmove(broker->queue, broker->queue + broker->queue_head, broker->queue_count * sizeof *broker->queue);

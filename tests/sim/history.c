@@ -121,12 +121,23 @@ static void calm_down(sim_world *world) {
     pause(world, false);
 }
 
+/* Everything is committed, and nothing runs once more: after a log began anew, or as a flight of an old epoch, which a
+ * stop would rightly call abandoned. */
+static bool is_finished(const sim_world *world) {
+    const wf_work_manager_state *manager = sim_manager(world);
+    if (!sim_broker_is_finished(world->broker) || world->truth->flight_count || world->mail_count) return false;
+    for (uint32_t i = 0; i < world->plan->partitions; i++)
+        if (world->broker->logs[i].position < world->broker->logs[i].end) return false;
+    for (uint32_t i = 0; i < manager->slot_count; i++)
+        if (manager->slots[i].head) return false;
+    return !sim_broker_has_records(world->broker);
+}
+
 static void finish(sim_world *world) {
     calm_down(world);
     while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
     sim_broker_rebalance(world->broker);
-    /* Flights of old epochs too: those that are still open at the stop are rightly said to be abandoned. */
-    while (!sim_broker_is_finished(world->broker) || world->truth->flight_count) {
+    while (!is_finished(world)) {
         SIM_CHECK(world->failure == WEFT_OK, "the consumer stops in the calm: %s", weft_status_text(world->failure));
         sim_world_step(world);
         /* Whoever was in the middle of something when the calm began gets everything now. */

@@ -178,7 +178,7 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->slot = restore->slot;
     epoch->epoch = restore->epoch;
     epoch->live = epoch->map_used = true;
-    epoch->bounded = false;
+    epoch->bounded = epoch->going = false;
     epoch->base = epoch->came_end = epoch->committed = restore->base;
     epoch->metadata_bytes = 0;
     if (restore->base >= 0)
@@ -200,6 +200,7 @@ static void record_came(sim_truth *truth, const wf_record *block) {
               log->partition, (long long)block->offset);
     SIM_CHECK(block->offset >= epoch->came_end, "%s/%d %lld comes again", log->topic, log->partition,
               (long long)block->offset);
+    if (epoch->going) return;
     if (epoch->base < 0) epoch->base = block->offset;
     epoch->came_end = block->offset + 1;
     log->entries[block->offset].came = true;
@@ -248,6 +249,11 @@ static void committed_sent(sim_truth *truth, const wf_committed *committed) {
     epoch->metadata_bytes = committed->metadata_bytes;
 }
 
+static void revoke_sent(sim_truth *truth, const wf_revoke *revoke) {
+    sim_log *log;
+    epoch_of(truth, revoke->slot, &log)->going = true;
+}
+
 static void drained_sent(sim_truth *truth, const wf_drained *drained) {
     sim_log *log;
     if (drained->unfinished) sim_seen(SIM_SEEN_FENCED);
@@ -277,6 +283,9 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
     case WF_MSG_RECORDS:
         for (const wf_record *block = ((const wf_chain *)body)->head; block; block = block->next)
             record_came(truth, block);
+        break;
+    case WF_MSG_REVOKE:
+        revoke_sent(truth, body);
         break;
     case WF_MSG_LOG_END:
         log_end_sent(truth, body);

@@ -37,7 +37,8 @@ typedef struct sim_flight {
 typedef struct sim_epoch {
     uint32_t slot;
     uint32_t epoch;
-    bool live; /* from RESTORE to DRAINED */
+    bool live;  /* from RESTORE to DRAINED */
+    bool going; /* REVOKE was sent: what is sent behind it is not taken any more */
     bool bounded;
     bool map_used;
     int64_t base; /* -1: nothing came yet and nothing was committed */

@@ -242,6 +242,7 @@ static void pass_time(sim_world *world, uint64_t until_ns) {
 }
 
 static void jump(sim_world *world) {
+    sim_audit_idle(world);
     uint64_t next = next_ns(world);
     SIM_CHECK(next != UINT64_MAX, "nothing will ever happen again");
     sim_trace("time: jumps %.3f ms", next > world->now_ns ? (double)(next - world->now_ns) / 1e6 : 0.0);

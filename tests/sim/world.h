@@ -95,6 +95,8 @@ static inline wf_work_manager_state *sim_manager(const sim_world *world) {
 
 /* Every block is in one place, and credit and blocks add up to what the poller started with. */
 void sim_audit_blocks(const sim_world *world);
+/* With nothing to do until time goes on: nobody waits for what is there already. */
+void sim_audit_idle(const sim_world *world);
 /* With nothing on its way: every gauge is what the truth says. */
 void sim_audit_gauges(sim_world *world);
 /* After the end: nothing is owed. */
