@@ -313,7 +313,8 @@ static void configure(const task *job, weft_config *config, const char *address)
     weft_config_set(config, "bootstrap.servers", address);
     weft_config_set(config, "topics", job->topic);
     weft_config_set(config, "group.id", job->group);
-    if (!weft_config_get(config, "log.level") || !getenv("WEFT_LOG_LEVEL"))
+    /* A table is printed: only what matters goes beside it, unless somebody asked for more. */
+    if (!getenv("WEFT_LOG_LEVEL") && strcmp(weft_config_get(config, "log.level"), "info") == 0)
         weft_config_set(config, "log.level", "warn");
     if (job->bootstrap) return;
     /* The embedded broker answers an empty fetch only when its time is over, and makes members wait for the session
@@ -359,6 +360,7 @@ int main(int argc, char **argv) {
     task job = {.group = "orders", .records = 200000, .keys = 10000};
     weft_config *config;
     if (weft_config_new(&config) != WEFT_OK) return EXIT_FAILURE;
+    weft_config_load_environment(config); /* what it finds wrong is told with the other problems */
     const char *problem = parse(argc, argv, &job, config);
     if (problem || job.print_help) {
         weft_config_free(&config);

@@ -6,17 +6,17 @@
 #   bash tests/run.sh [--minimum] [tier...]
 #
 #   unit actor tidy system sim stress     without arguments: all of these; they need no JVM
-#   kafka                                 on a real broker, started here unless WEFT_KAFKA_BOOTSTRAP names one
+#   kafka                                 on a real broker, started here unless WEFT_TEST_KAFKA_BOOTSTRAP names one
 #   asan                                  unit actor system sim stress, built with the address and undefined sanitizers
 #   tsan                                  sim stress, built with the thread sanitizer (Criterion can't run under it)
-#   fuzz                                  every fuzzer for WEFT_FUZZ_SECONDS (20) over its corpus, with clang
+#   fuzz                                  every fuzzer for WEFT_TEST_FUZZ_SECONDS (20) over its corpus, with clang
 #   asan:TIER, tsan:TIER                  one tier in that build, for example asan:kafka
 #
-# WEFT_ONLY=PATTERN runs only the programs whose name matches, and then demands no minimum.
+# WEFT_TEST_ONLY=PATTERN runs only the programs whose name matches, and then demands no minimum.
 # What can't pass: a crash, a leak, a hang, a program that runs no test or leaves processes behind, and a tier that runs fewer
 # tests than tests/minimum.txt says (--minimum rewrites its lines of the tiers that ran).
 #
-# Plain programs run without arguments, and see WEFT_BUILD=test|asan|tsan to scale what they do. They count as one test each,
+# Plain programs run without arguments, and see WEFT_TEST_BUILD=test|asan|tsan to scale what they do. They count as one test each,
 # unless the last line they print is `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
@@ -164,7 +164,7 @@ run_plain() { # tier program
 }
 
 run_fuzzer() { # tier program
-    local tier=$1 program=$2 name seconds=${WEFT_FUZZ_SECONDS:-20}
+    local tier=$1 program=$2 name seconds=${WEFT_TEST_FUZZ_SECONDS:-20}
     name=$(basename "$program")
     local corpus=$scratch/corpus.$name kept=$PWD/build-fuzz/found
     mkdir -p "$corpus" "$kept"
@@ -208,13 +208,13 @@ build() { # test|asan|tsan|fuzz
 
 start_broker() {
     local answer
-    [ -z "${WEFT_KAFKA_BOOTSTRAP:-}" ] || return 0
+    [ -z "${WEFT_TEST_KAFKA_BOOTSTRAP:-}" ] || return 0
     install_missing default-jre-headless maven kcat || return 1
     answer=$(tests/kafka/broker.sh start --sasl) || return 1
     broker_pid_file=$(sed -n 's/^pid_file=//p' <<<"$answer")
-    export WEFT_KAFKA_BOOTSTRAP WEFT_KAFKA_SASL_BOOTSTRAP
-    WEFT_KAFKA_BOOTSTRAP=$(sed -n 's/^bootstrap=//p' <<<"$answer")
-    WEFT_KAFKA_SASL_BOOTSTRAP=$(sed -n 's/^sasl_bootstrap=//p' <<<"$answer")
+    export WEFT_TEST_KAFKA_BOOTSTRAP WEFT_TEST_KAFKA_SASL_BOOTSTRAP
+    WEFT_TEST_KAFKA_BOOTSTRAP=$(sed -n 's/^bootstrap=//p' <<<"$answer")
+    WEFT_TEST_KAFKA_SASL_BOOTSTRAP=$(sed -n 's/^sasl_bootstrap=//p' <<<"$answer")
 }
 
 run_tier() { # [build:]tier
@@ -228,14 +228,14 @@ run_tier() { # [build:]tier
     build "$kind" || return
     if [ "$tier" = kafka ]; then start_broker || { fault "$label" "no broker"; return; }; fi
     echo "== $label" >&2
-    export WEFT_BUILD=$kind
+    export WEFT_TEST_BUILD=$kind
     local before_passed=$passed before_failed=$failed
     # From the sources, not from what an older build left: a test that is gone must not run.
     for program in tests/"$tier"/test_*.c tests/"$tier/$tier"_*.c tests/"$tier/$tier".c; do
         [ -f "$program" ] || continue
         program=$(basename "$program" .c)
         # shellcheck disable=SC2053
-        [[ $program == ${WEFT_ONLY:-*} ]] || continue
+        [[ $program == ${WEFT_TEST_ONLY:-*} ]] || continue
         "$runner" "$label" "$PWD/build-$kind/tests/$tier/$program"
     done
     check_minimum "$label" "$tier"
@@ -244,7 +244,7 @@ run_tier() { # [build:]tier
 
 check_minimum() { # label tier
     local minimum
-    [ -z "${WEFT_ONLY:-}" ] || return 0
+    [ -z "${WEFT_TEST_ONLY:-}" ] || return 0
     minimum=$(awk -v tier="$2" '$1 == tier { print $2 }' tests/minimum.txt)
     [ "${counts[$1]:-0}" -ge "${minimum:-1}" ] || fault "$1" "ran ${counts[$1]:-0} tests, expected at least ${minimum:-1}"
 }

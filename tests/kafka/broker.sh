@@ -3,7 +3,7 @@
 #
 # broker.sh: a real Apache Kafka for tests and benchmarks, one process, loopback only.
 #
-#   broker.sh fetch                              get Kafka once, into ${WEFT_CACHE:-~/.cache/weft}
+#   broker.sh fetch                              get Kafka once, into ${WEFT_TEST_CACHE:-~/.cache/weft}
 #   broker.sh start [--sasl] [port] [name=value ...]
 #                                                start one on this port (default: a free one), with more server properties
 #   broker.sh stop PID_FILE                      end it and delete its data
@@ -14,7 +14,7 @@
 set -euo pipefail
 
 version=4.1.0
-cache=${WEFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}
+cache=${WEFT_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}
 jars=$cache/kafka-$version
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 

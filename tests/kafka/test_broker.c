@@ -15,9 +15,9 @@
 TestSuite(broker, .timeout = 50);
 
 static const char *bootstrap(void) {
-    const char *value = getenv("WEFT_KAFKA_BOOTSTRAP");
+    const char *value = getenv("WEFT_TEST_KAFKA_BOOTSTRAP");
 
-    MUST(value && *value, "WEFT_KAFKA_BOOTSTRAP names no broker");
+    MUST(value && *value, "WEFT_TEST_KAFKA_BOOTSTRAP names no broker");
     return value;
 }
 

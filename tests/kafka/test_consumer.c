@@ -24,9 +24,9 @@ TestSuite(consumer, .timeout = 55);
 enum { PATIENCE_MS = 40000, TEXT = 2000 };
 
 static const char *bootstrap(void) {
-    const char *value = getenv("WEFT_KAFKA_BOOTSTRAP");
+    const char *value = getenv("WEFT_TEST_KAFKA_BOOTSTRAP");
 
-    MUST(value && *value, "WEFT_KAFKA_BOOTSTRAP names no broker");
+    MUST(value && *value, "WEFT_TEST_KAFKA_BOOTSTRAP names no broker");
     return value;
 }
 

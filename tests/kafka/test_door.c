@@ -21,8 +21,8 @@ TestSuite(door, .timeout = 120);
 enum { PARTITIONS = 8 };
 
 static const char *bootstrap(void) {
-    const char *value = getenv("WEFT_KAFKA_BOOTSTRAP");
-    MUST(value && *value, "WEFT_KAFKA_BOOTSTRAP names no broker");
+    const char *value = getenv("WEFT_TEST_KAFKA_BOOTSTRAP");
+    MUST(value && *value, "WEFT_TEST_KAFKA_BOOTSTRAP names no broker");
     return value;
 }
 

@@ -2,7 +2,7 @@
  *
  * The simulator: the production actors, one thread, virtual time, everything else by seed.
  *
- *     sim                              the default seeds (fewer under sanitizers: WEFT_BUILD=asan, tsan)
+ *     sim                              the default seeds (fewer under sanitizers: WEFT_TEST_BUILD=asan, tsan)
  *     sim --runs N [--seed FIRST]      N histories
  *     sim --seed S [--steps N] [--trace]
  *
@@ -100,7 +100,7 @@ static void run(uint64_t seed) {
 }
 
 static uint64_t default_runs(void) {
-    const char *build = getenv("WEFT_BUILD");
+    const char *build = getenv("WEFT_TEST_BUILD");
     if (build && strcmp(build, "asan") == 0) return 500;
     if (build && strcmp(build, "tsan") == 0) return 200;
     return 2000;

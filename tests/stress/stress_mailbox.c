@@ -13,7 +13,7 @@
 enum { SENDERS = 4, ROUNDS = 5 };
 
 static uint64_t per_sender(void) {
-    return getenv("WEFT_BUILD") ? 20000 : 100000;
+    return getenv("WEFT_TEST_BUILD") ? 20000 : 100000;
 }
 
 typedef struct parcel {

@@ -13,7 +13,7 @@
 enum { PARCEL = WEFT_MESSAGE_USER, RESULT, LOOPS = 3, ACTORS = 7, PARCELS = 32, STARTS = 200 };
 
 static uint64_t hops(void) {
-    return getenv("WEFT_BUILD") ? 500 : 5000;
+    return getenv("WEFT_TEST_BUILD") ? 500 : 5000;
 }
 
 typedef struct parcel {

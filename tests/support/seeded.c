@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 seeded seeded_start(uint64_t seed, uint64_t stream) {
-    const char *text = getenv("WEFT_SEED");
+    const char *text = getenv("WEFT_TEST_SEED");
     if (text && *text) seed = strtoull(text, NULL, 0);
     seeded random = {.seed = seed, .state = seed * 0x9e3779b97f4a7c15u + stream * 0xd1b54a32d192ed03u};
     seeded_next(&random);

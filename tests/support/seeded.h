@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reproducible random numbers for property tests. The seed is fixed, or taken from the environment variable WEFT_SEED;
+ * Reproducible random numbers for property tests. The seed is fixed, or taken from the environment variable WEFT_TEST_SEED;
  * whoever fails prints it.
  */
 #ifndef WF_TEST_SEEDED_H
@@ -14,7 +14,7 @@ typedef struct seeded {
     uint64_t state;
 } seeded;
 
-/* `stream` tells the cases of one test apart; WEFT_SEED replaces `seed`. */
+/* `stream` tells the cases of one test apart; WEFT_TEST_SEED replaces `seed`. */
 seeded seeded_start(uint64_t seed, uint64_t stream);
 uint64_t seeded_next(seeded *random);
 

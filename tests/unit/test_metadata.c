@@ -82,10 +82,10 @@ static int64_t span_of(const map *m) {
 static void expect_decodes_to(const map *m, const char *text, size_t bytes, uint64_t seed) {
     wf_offset_run *runs = NULL;
     size_t count = 0;
-    cr_assert(eq(int, wf_metadata_decode(m->base, text, bytes, &runs, &count), WEFT_OK), "WEFT_SEED=%llu",
+    cr_assert(eq(int, wf_metadata_decode(m->base, text, bytes, &runs, &count), WEFT_OK), "WEFT_TEST_SEED=%llu",
               (unsigned long long)seed);
-    cr_assert(eq(sz, count, m->count), "WEFT_SEED=%llu", (unsigned long long)seed);
-    cr_assert(memcmp(runs, m->runs, count * sizeof runs[0]) == 0, "WEFT_SEED=%llu: runs differ",
+    cr_assert(eq(sz, count, m->count), "WEFT_TEST_SEED=%llu", (unsigned long long)seed);
+    cr_assert(memcmp(runs, m->runs, count * sizeof runs[0]) == 0, "WEFT_TEST_SEED=%llu: runs differ",
               (unsigned long long)seed);
     free(runs);
 }
@@ -135,7 +135,7 @@ Test(metadata, random_maps__encode_then_decode__identity_at_the_announced_smalle
         random_map(&m, &random, counts[seeded_below(&random, 5)], spans[seeded_below(&random, 5)]);
 
         size_t size = wf_metadata_size(m.base, m.runs, m.count), bytes = 0;
-        cr_assert(eq(sz, size, smallest_by_hand(&m)), "WEFT_SEED=%llu round %llu", (unsigned long long)random.seed,
+        cr_assert(eq(sz, size, smallest_by_hand(&m)), "WEFT_TEST_SEED=%llu round %llu", (unsigned long long)random.seed,
                   (unsigned long long)round);
         cr_assert(le(sz, size, wf_metadata_size_bound((uint64_t)span_of(&m), m.count)), "round %llu",
                   (unsigned long long)round);
@@ -237,10 +237,10 @@ Test(metadata, bounds__random_maps_inside_them__always_fit) {
         size_t limit = limits[seeded_below(&random, sizeof limits / sizeof limits[0])];
         uint64_t span = wf_metadata_span_that_fits(limit), runs = wf_metadata_runs_that_fit(limit);
         random_map(&m, &random, RUNS_MAX, (int64_t)span);
-        cr_assert(le(sz, wf_metadata_size(m.base, m.runs, m.count), limit), "WEFT_SEED=%llu round %llu: span",
+        cr_assert(le(sz, wf_metadata_size(m.base, m.runs, m.count), limit), "WEFT_TEST_SEED=%llu round %llu: span",
                   (unsigned long long)random.seed, (unsigned long long)round);
         random_map(&m, &random, runs, WF_METADATA_SPAN_MAX);
-        cr_assert(le(sz, wf_metadata_size(m.base, m.runs, m.count), limit), "WEFT_SEED=%llu round %llu: runs",
+        cr_assert(le(sz, wf_metadata_size(m.base, m.runs, m.count), limit), "WEFT_TEST_SEED=%llu round %llu: runs",
                   (unsigned long long)random.seed, (unsigned long long)round);
     }
 }
@@ -252,7 +252,7 @@ Test(metadata, bound__span_or_runs_grow__never_falls) {
         uint64_t runs = seeded_next(&random) >> seeded_between(&random, 40, 62);
         uint64_t more = seeded_below(&random, 3), wider = seeded_below(&random, 3);
         cr_assert(le(sz, wf_metadata_size_bound(span, runs), wf_metadata_size_bound(span + wider, runs + more)),
-                  "WEFT_SEED=%llu span %llu runs %llu", (unsigned long long)random.seed, (unsigned long long)span,
+                  "WEFT_TEST_SEED=%llu span %llu runs %llu", (unsigned long long)random.seed, (unsigned long long)span,
                   (unsigned long long)runs);
     }
 }
@@ -402,7 +402,7 @@ Test(metadata, random_text_with_a_right_checksum__what_is_read_is_a_map_and_surv
         size_t bytes = seal(base, text, 3 + body), count, rewritten;
         wf_offset_run *runs;
         char where[64];
-        snprintf(where, sizeof where, "WEFT_SEED=%llu round %llu", (unsigned long long)random.seed,
+        snprintf(where, sizeof where, "WEFT_TEST_SEED=%llu round %llu", (unsigned long long)random.seed,
                  (unsigned long long)round);
         weft_status status = wf_metadata_decode(base, text, bytes, &runs, &count);
         cr_assert(status == WEFT_OK || status == WEFT_ECORRUPT, "%s", where);

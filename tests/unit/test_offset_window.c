@@ -236,7 +236,7 @@ static size_t model_runs(const byte_model *model, int64_t from, wf_offset_run *r
 static void expect_same(const wf_offset_window *window, const byte_model *model, uint64_t seed, int history, int step) {
     static wf_offset_run runs[RUNS_MAX], expected[RUNS_MAX];
     char where[96];
-    snprintf(where, sizeof where, "WEFT_SEED=%llu history %d step %d", (unsigned long long)seed, history, step);
+    snprintf(where, sizeof where, "WEFT_TEST_SEED=%llu history %d step %d", (unsigned long long)seed, history, step);
     int64_t highest;
     int64_t frontier = model_frontier(model);
     size_t count = model_runs(model, frontier, expected, &highest);
@@ -300,7 +300,7 @@ static void random_complete(wf_offset_window *window, byte_model *model, seeded 
     int64_t i = offset - model->origin;
     if (i < 0 || i >= MODEL_SIZE) return;
     bool expected = model->fetched[i] && !model->complete[i];
-    cr_assert(eq(int, wf_window_complete(window, offset), expected), "WEFT_SEED=%llu offset %lld",
+    cr_assert(eq(int, wf_window_complete(window, offset), expected), "WEFT_TEST_SEED=%llu offset %lld",
               (unsigned long long)random->seed, (long long)offset);
     if (expected) model->complete[i] = true;
 }

@@ -118,7 +118,7 @@ Test(record, random_records__read_back) {
         for (size_t i = 0; i < count; i++) {
             const char *name;
             const void *value;
-            cr_assert(weft_record_header(record, i, &name, &value, &bytes), "WEFT_SEED=%llu round %llu",
+            cr_assert(weft_record_header(record, i, &name, &value, &bytes), "WEFT_TEST_SEED=%llu round %llu",
                       (unsigned long long)random.seed, (unsigned long long)round);
             cr_assert(eq(str, (char *)name, (char *)names[i]));
             expect_field(value, bytes, fields[i]);

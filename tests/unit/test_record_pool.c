@@ -135,7 +135,7 @@ Test(record_pool, random_histories__nothing_overlaps_and_the_accounts_are_exact)
                 give_live(&pool, lives[i]);
                 lives[i] = lives[--count];
             }
-            cr_assert(eq(u64, wf_record_pool_held_bytes(&pool), held), "WEFT_SEED=%llu round %llu step %d",
+            cr_assert(eq(u64, wf_record_pool_held_bytes(&pool), held), "WEFT_TEST_SEED=%llu round %llu step %d",
                       (unsigned long long)random.seed, (unsigned long long)round, step);
             cr_assert(ge(u64, wf_record_pool_reserved_bytes(&pool), held));
             cr_assert(le(u64, wf_record_pool_reserved_bytes(&pool), 2 * budget + singles));
