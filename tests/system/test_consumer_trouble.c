@@ -171,6 +171,26 @@ Test(consumer_trouble, commits_that_fail__are_tried_again__and_never_go_back) {
     mock_close(mock);
 }
 
+Test(consumer_trouble, last_commit_fails__is_tried_again_before_the_group_is_left) {
+    mock_cluster *mock = mock_open(1);
+    keyed_plan plan = {.topic = "t", .partitions = 2, .records = 2000, .keys = 400, .value_bytes = 50};
+    const char *settings[] = {"commit.interval.ms", "60000", NULL};
+    const int failures[] = {E_NOT_AUTHORIZED, E_NOT_AUTHORIZED, E_NOT_AUTHORIZED};
+    harness *under_test;
+    char text[TEXT];
+
+    mock_topic(mock, "t", 2);
+    produce_keyed(mock_bootstrap(mock), &plan);
+    under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings});
+    harness_expect(under_test, "t", 2);
+    cr_expect(harness_await_all(under_test, PATIENCE_MS));
+    mock_fail(mock, MOCK_OFFSET_COMMIT, failures, 3);
+    cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK));
+    cr_expect(harness_is_content(under_test, text, sizeof text), "%s", text);
+    harness_free(&under_test);
+    mock_close(mock);
+}
+
 /* Content, but for records that ran again. */
 static void expect_nothing_lost(test_judge *judge) {
     judge_verdict verdict = judge_verdict_now(judge);
