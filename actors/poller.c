@@ -475,11 +475,21 @@ static void on_start(void *state, weft_env *env) {
     if (status != WEFT_OK) weft_env_fail(env, status, "librdkafka refused the subscription");
 }
 
+/* What drains already hears of the shorter time, too. */
+static void shorten_revoke(wf_poller_state *self, weft_env *env, uint64_t deadline_ns) {
+    if (!self->revoke.open || deadline_ns >= self->revoke_deadline_ns) return;
+    self->revoke_deadline_ns = deadline_ns;
+    for (size_t i = 0; i < self->revoke.count; i++) {
+        wf_poller_slot *slot = slot_in(self, &self->revoke, i);
+        if (slot->phase == WF_SLOT_REVOKING && !slot->drained) send_revoke(self, env, slot);
+    }
+}
+
 static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
     wf_poller_state *self = state;
     self->stopping = true;
     self->stop_deadline_ns = deadline_ns;
-    if (self->revoke.open && deadline_ns < self->revoke_deadline_ns) self->revoke_deadline_ns = deadline_ns;
+    shorten_revoke(self, env, deadline_ns);
     weft_status status = self->options.kafka->ops->close_begin(self->options.kafka);
     if (status != WEFT_OK) {
         weft_env_log(env, WEFT_LOG_ERROR, "librdkafka can't leave the group: %s", weft_status_text(status));

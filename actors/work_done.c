@@ -323,14 +323,15 @@ void wf_work_on_unparked(void *state, weft_env *env, const weft_message *message
 /* --- deadlines */
 
 static void stuck(wf_work_manager_state *self, weft_env *env, const wf_record *record, const char *what) {
+    bool goes_on = self->options.stuck_policy == WF_STUCK_ABANDON && self->workers.live > 0;
+    if (self->failed && !goes_on) return; /* going down, it is looked at again and again */
     weft_env_log(env, WEFT_LOG_ERROR, "%s is stuck topic=%s partition=%d offset=%lld attempt=%u", what, record->topic,
                  record->partition, (long long)record->offset, record->attempt);
-    if (self->options.stuck_policy == WF_STUCK_ABANDON && self->workers.live > 0) return;
-    if (!self->failed)
-        weft_env_fail(env, WEFT_ESTUCK,
-                      "%s did not end within handler.deadline.ms and stuck.grace.ms: topic %s partition %d offset %lld "
-                      "(or a record of the same slice)",
-                      what, record->topic, record->partition, (long long)record->offset);
+    if (goes_on) return;
+    weft_env_fail(env, WEFT_ESTUCK,
+                  "%s did not end within handler.deadline.ms and stuck.grace.ms: topic %s partition %d offset %lld "
+                  "(or a record of the same slice)",
+                  what, record->topic, record->partition, (long long)record->offset);
     self->failed = true;
 }
 

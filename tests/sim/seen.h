@@ -21,6 +21,7 @@
     X(GATE, "audits with lanes that wait for the map to shrink")                                                       \
     X(RETRIED, "attempts after the first")                                                                             \
     X(GIVEN_UP, "records given up by policy")                                                                          \
+    X(AGAIN, "runs of a record that had succeeded before, here or at another member")                                  \
     X(DEFERRED, "deferred records")                                                                                    \
     X(EARLY, "promises kept before their slice was back")                                                              \
     X(PROMISE_ABANDONED, "promises given up at their deadline")                                                        \

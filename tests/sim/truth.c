@@ -333,6 +333,7 @@ sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record) {
     sim_entry *entry = &log->entries[flight->offset];
     entry->last_attempt = record->attempt;
     if (record->attempt > 1) sim_seen(SIM_SEEN_RETRIED);
+    if (entry->finished) sim_seen(SIM_SEEN_AGAIN);
     bool current = log->ours && record->state != WF_RECORD_DROPPED && !log->thrown_back;
     SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset),
               "%s/%d %lld runs again, but the commit at %lld calls it complete", log->topic, log->partition,
