@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reproducible random numbers for property tests. The seed is fixed, or taken from the environment variable WEFT_TEST_SEED;
- * whoever fails prints it.
+ * Reproducible random numbers for property tests. The seed is fixed, or taken from the environment variable
+ * WEFT_TEST_SEED; whoever fails prints it.
  */
 #ifndef WF_TEST_SEEDED_H
 #define WF_TEST_SEEDED_H
