@@ -127,8 +127,8 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         WF_CHECK(slot->phase == WF_SLOT_FREE);
         slot->phase = WF_SLOT_ASKING;
         slot->epoch++;
-        slot->revoke_wanted = slot->lost = slot->bounded = slot->held = slot->given = slot->drained = slot->resetting =
-            false;
+        slot->revoke_wanted = slot->lost = slot->closed = slot->bounded = slot->held = slot->given = slot->drained =
+            slot->resetting = false;
         slot->base = WF_KAFKA_OFFSET_NONE;
         slot->next = slot->committed = slot->log_end = -1;
     }

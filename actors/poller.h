@@ -68,6 +68,7 @@ typedef struct wf_poller_slot {
     wf_slot_phase phase;
     bool revoke_wanted; /* it was taken away while it was being restored */
     bool lost;
+    bool closed;  /* a record of this epoch could not be taken: nor are those behind it */
     bool bounded; /* LOG_END was sent in this epoch */
     bool held;
     bool given;     /* assign() named it: librdkafka fetches it */

@@ -104,7 +104,7 @@ void wf_poller_on_record(void *context, const wf_kafka_record *from) {
     wf_poller_state *self = context;
     uint32_t index = wf_poller_slot_of_record(self, from);
     wf_poller_slot *slot = index == UINT32_MAX ? NULL : &self->slots[index];
-    if (!slot || slot->phase != WF_SLOT_ACTIVE)
+    if (!slot || slot->phase != WF_SLOT_ACTIVE || slot->closed)
         return; /* revoked while it was on its way to us: its new owner gets it */
     wf_check_partition(index, slot->epoch);
     if (from->offset < known_end(slot)) {
@@ -120,7 +120,7 @@ void wf_poller_on_record(void *context, const wf_kafka_record *from) {
     if (!record) {
         weft_env_fail(self->env, WEFT_ENOMEM, "no memory for a record of %zu bytes: topic %s partition %d offset %lld",
                       from->key_bytes + from->value_bytes, slot->topic, slot->partition, (long long)from->offset);
-        slot->phase = WF_SLOT_REVOKING; /* what follows in this epoch must not overtake it */
+        slot->closed = true; /* what follows in this epoch must not overtake it */
         self->options.kafka->ops->consume_stop(self->options.kafka);
         return;
     }

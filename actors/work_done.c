@@ -339,7 +339,9 @@ static void check_worker(wf_work_manager_state *self, weft_env *env, wf_worker_e
     uint64_t since_ns = wf_workers_busy_since_ns(worker);
     if (since_ns == 0 || worker->lost) return;
     uint64_t busy_ns = weft_env_now_ns(env) - since_ns;
-    if (busy_ns <= self->options.handler_deadline_ns) return;
+    /* Each record of the slice may take as long: beyond the sum, one of them certainly was too long. */
+    uint64_t deadline_ns = self->options.handler_deadline_ns * worker->slices[0].count;
+    if (busy_ns <= deadline_ns) return;
     const wf_record *record = worker->slices[0].head;
     if (!worker->overrun) {
         worker->overrun = true;
@@ -347,7 +349,7 @@ static void check_worker(wf_work_manager_state *self, weft_env *env, wf_worker_e
                      "handler past its deadline worker=%u topic=%s partition=%d offset=%lld records=%u", worker->number,
                      record->topic, record->partition, (long long)record->offset, worker->slices[0].count);
     }
-    if (busy_ns <= self->options.handler_deadline_ns + self->options.stuck_grace_ns) return;
+    if (busy_ns <= deadline_ns + self->options.stuck_grace_ns) return;
     wf_workers_lose(&self->workers, worker);
     stuck(self, env, record, "a handler");
 }
