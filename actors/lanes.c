@@ -361,7 +361,8 @@ static void prefetch_lane(const wf_lane *next) {
 
 void wf_lanes_take(wf_lanes *lanes, const wf_take *take, wf_chain *ret_slice) {
     *ret_slice = (wf_chain){0};
-    if (take->retries && lanes->retry_ready.head) {
+    /* One retry at most; one that may not start now makes way for the next. */
+    for (uint32_t rounds = lanes->retry_ready.count; take->retries && rounds > 0 && !ret_slice->head; rounds--) {
         wf_lane *lane = lanes->retry_ready.head;
         list_remove(&lanes->retry_ready, lane);
         take_from(lanes, lane, take, 1, ret_slice);

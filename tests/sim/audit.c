@@ -131,7 +131,9 @@ static bool could_dispatch(const sim_world *world) {
     if (manager->out_bytes >= options->in_flight_max_bytes) return false;
     if (manager->defers && manager->parked_records + manager->lent_records >= options->pending_max_records)
         return false;
-    return manager->workers.by_load[0] && manager->lanes.ready.count > 0;
+    uint32_t retries_max = manager->workers.live * WF_SLICES_MAX / 4;
+    bool retries = manager->lanes.retry_ready.count > 0 && manager->retries_out < (retries_max ? retries_max : 1);
+    return manager->workers.by_load[0] && (manager->lanes.ready.count > 0 || retries);
 }
 
 void sim_audit_idle(const sim_world *world) {

@@ -171,7 +171,7 @@ static bool take_from(lanes_model *model, model_lane *lane, uint64_t limit, taki
 void model_take(lanes_model *model, const wf_take *take, model_list *ret_records) {
     taking at = {.take = take, .slice = ret_records};
     ret_records->count = 0;
-    if (take->retries && model->retry_ready.count) {
+    for (size_t rounds = model->retry_ready.count; take->retries && rounds && ret_records->count == 0; rounds--) {
         model_lane *lane = model->retry_ready.items[0];
         leave(model, lane);
         take_from(model, lane, 1, &at);
