@@ -168,7 +168,8 @@ static void stop_in_order(sim_world *world) {
         sim_world_step(world);
     sim_seen(SIM_SEEN_STOP_IN_ORDER);
     bool counts[SIM_PARTITIONS_MAX];
-    for (uint32_t i = 0; i < plan->partitions; i++) counts[i] = world->truth->epochs[i].live && broker->logs[i].ours;
+    for (uint32_t i = 0; i < plan->partitions; i++)
+        counts[i] = world->truth->epochs[i].live && broker->logs[i].ours && !broker->logs[i].thrown_back;
     stop(world, 60 * second_ns);
     bool maps_fit = plan->hole_percent == 0 && plan->broker_metadata_max >= plan->metadata_max_bytes;
     for (uint32_t i = 0; i < plan->partitions && maps_fit; i++) {
