@@ -178,6 +178,7 @@ static weft_status spawn_poller(weft_consumer *consumer, uint32_t loop) {
         .names = &consumer->names,
         .topics = (const char *const *)options->topics,
         .topic_count = options->topics_count,
+        .skip_headers = !options->record_headers,
         .queue_max_records = (uint32_t)options->queue_max_records,
         .queue_max_bytes = (uint64_t)options->queue_max_bytes,
         .in_flight_max_bytes = (uint64_t)options->in_flight_max_bytes,

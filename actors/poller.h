@@ -42,6 +42,7 @@ typedef struct wf_poller_options {
     wf_topic_names *names; /* filled at the end; NULL: the names are freed with the poller */
     const char *const *topics;
     size_t topic_count;
+    bool skip_headers; /* records have none: unpacking them costs librdkafka two allocations each */
     uint32_t queue_max_records;
     uint64_t queue_max_bytes;
     uint64_t in_flight_max_bytes;

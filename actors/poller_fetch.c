@@ -58,7 +58,7 @@ static void copy_headers(const wf_kafka_ops *ops, const wf_kafka_record *from, w
 static wf_record *copy_record(wf_poller_state *self, const wf_kafka_record *from) {
     const wf_kafka_ops *ops = self->options.kafka->ops;
     uint16_t header_count = 0;
-    size_t header_bytes = headers_size(ops, from, &header_count);
+    size_t header_bytes = self->options.skip_headers ? 0 : headers_size(ops, from, &header_count);
     wf_record *record = wf_record_pool_take(&self->pool, from->key_bytes + from->value_bytes + header_bytes);
     if (!record) return NULL;
     record->offset = from->offset;

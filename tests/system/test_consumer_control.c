@@ -321,6 +321,46 @@ Test(consumer_control, nulls_empties_headers_and_a_mebibyte__arrive_as_they_were
     mock_close(mock);
 }
 
+static weft_result check_no_headers(harness *under_test, const weft_record *record, judge_ticket ticket,
+                                    void *context) {
+    const char *name;
+    const void *value;
+    size_t bytes;
+
+    (void)under_test;
+    (void)ticket;
+    if (weft_record_header_count(record) > 0 || weft_record_header(record, 0, &name, &value, &bytes))
+        atomic_fetch_add((_Atomic int *)context, 1);
+    return WEFT_SUCCESS;
+}
+
+Test(consumer_control, record_headers_false__records_arrive_without_them) {
+    mock_cluster *mock = mock_open(1);
+    const char *settings[] = {"record.headers", "false", NULL};
+    const produced_header header = {"name", "value", 5};
+    static _Atomic int with_headers;
+    char text[TEXT];
+
+    mock_topic(mock, "t", 1);
+    test_producer *producer = producer_open(mock_bootstrap(mock), NULL);
+    for (int i = 0; i < 10; i++)
+        producer_put(producer, &(produced_record){
+                                   .topic = "t", .key = "k", .key_bytes = 1, .headers = &header, .header_count = 1});
+    producer_close(producer);
+    harness *under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock),
+                                                        .topics = "t",
+                                                        .settings = settings,
+                                                        .work = check_no_headers,
+                                                        .context = (void *)&with_headers});
+    cr_assert(eq(u64, harness_expect(under_test, "t", 1), 10));
+    cr_expect(harness_await_all(under_test, PATIENCE_MS));
+    cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK));
+    cr_expect(harness_is_content(under_test, text, sizeof text), "%s", text);
+    cr_expect(eq(int, atomic_load(&with_headers), 0));
+    harness_free(&under_test);
+    mock_close(mock);
+}
+
 /* --- an actor of the program */
 
 typedef struct listener_counts {
