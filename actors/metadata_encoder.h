@@ -12,7 +12,6 @@
 typedef struct wf_metadata_encoder_options {
     weft_actor_id tracker;
     weft_actor_id poller;
-    weft_actor_id exporter;
     uint32_t max_bytes; /* offset.metadata.max.bytes */
 } wf_metadata_encoder_options;
 

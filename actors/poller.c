@@ -39,7 +39,7 @@ static uint32_t new_slot(wf_poller_state *self, const char *topic, int32_t parti
         WF_CHECK(self->slots != NULL);
     }
     self->slots[self->slot_count] =
-        (wf_poller_slot){.topic = topic, .partition = partition, .next = -1, .log_end = -1, .committed = -1};
+        (wf_poller_slot){.topic = topic, .partition = partition, .next = -1, .log_end = -1, .eof = -1, .committed = -1};
     return self->slot_count++;
 }
 
@@ -130,7 +130,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         slot->revoke_wanted = slot->lost = slot->closed = slot->bounded = slot->held = slot->given = slot->drained =
             slot->resetting = false;
         slot->base = WF_KAFKA_OFFSET_NONE;
-        slot->next = slot->committed = slot->log_end = -1;
+        slot->next = slot->committed = slot->log_end = slot->eof = -1;
     }
     if (count == 0) {
         self->options.kafka->ops->assign(self->options.kafka, NULL, 0, incremental);
@@ -229,7 +229,7 @@ static void begin_anew(wf_poller_state *self, weft_env *env, wf_poller_slot *slo
     slot->phase = WF_SLOT_RESTORING;
     slot->lost = slot->bounded = slot->drained = false;
     slot->base = WF_KAFKA_OFFSET_NONE;
-    slot->next = slot->committed = slot->log_end = -1;
+    slot->next = slot->committed = slot->log_end = slot->eof = -1;
     wf_restore message = {.topic = slot->topic,
                           .partition = slot->partition,
                           .slot = (uint32_t)(slot - self->slots),
@@ -413,7 +413,6 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
 static bool serve(wf_poller_state *self, weft_env *env) {
     self->env = env;
     bool more = self->options.kafka->ops->serve(self->options.kafka, &wf_poller_sink, self);
-    self->served_ns = weft_env_now_ns(env);
     return more;
 }
 

@@ -37,7 +37,6 @@ typedef struct wf_poller_options {
     weft_actor_id manager;
     weft_actor_id tracker;
     weft_actor_id encoder;
-    weft_actor_id exporter;
     wf_kafka *kafka;       /* the poller's from now on: freed by it */
     wf_topic_names *names; /* filled at the end; NULL: the names are freed with the poller */
     const char *const *topics;
@@ -76,9 +75,10 @@ typedef struct wf_poller_slot {
     bool drained;   /* DRAINED came back */
     bool resetting; /* the log is another one: this epoch ends, and the next one begins at reset_offset */
     int64_t reset_offset;
-    int64_t base;      /* where to start; WF_KAFKA_OFFSET_NONE: auto.offset.reset decides */
-    int64_t next;      /* one past the last fetched offset, -1: nothing was fetched in this epoch */
-    int64_t log_end;   /* as last seen, -1: unknown */
+    int64_t base;    /* where to start; WF_KAFKA_OFFSET_NONE: auto.offset.reset decides */
+    int64_t next;    /* one past the last fetched offset, -1: nothing was fetched in this epoch */
+    int64_t log_end; /* as last seen, -1: unknown */
+    int64_t eof;     /* where Kafka last said that there is no more (an open transaction may lie behind), -1: nowhere */
     int64_t committed; /* last one that Kafka confirmed in this epoch, -1: none */
     /* The commit that waits (has_commit), and the one in flight (sent). */
     wf_commit commit;
@@ -125,13 +125,11 @@ typedef struct wf_poller_state {
     const void *last_topic_id; /* the slot of the record before: records come in runs */
     int32_t last_partition;
     uint32_t last_slot;
-    bool reading_more;  /* the last read stopped at its cap */
     uint64_t looked_ns; /* the last look at librdkafka's queue */
     uint64_t queued_then;
     uint64_t fetched_at_wake;
     uint64_t woken_ns;
     uint64_t idle_since_ns; /* without records while there is credit and lag; 0: not idle */
-    uint64_t served_ns;
     /* Commits. */
     bool commit_in_flight;
     uint64_t commit_retry_ns; /* 0: no back-off */

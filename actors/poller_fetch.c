@@ -147,6 +147,7 @@ void wf_poller_on_eof(void *context, const char *topic, int32_t partition, int64
     }
     flush_batch(self, self->env); /* the records below the end first */
     if (slot->next < offset) slot->next = offset;
+    slot->eof = offset;
     tell_log_end(self, self->env, index, offset, true);
 }
 
@@ -159,7 +160,7 @@ static bool has_lag(wf_poller_state *self) {
         if (slot->phase != WF_SLOT_ACTIVE || slot->held) continue;
         int64_t end = ops->log_end(self->options.kafka, slot->topic, slot->partition);
         if (end > slot->log_end) slot->log_end = end;
-        if (slot->next >= 0 && slot->log_end > slot->next) return true;
+        if (slot->next >= 0 && slot->log_end > slot->next && slot->next != slot->eof) return true;
     }
     return false;
 }

@@ -14,7 +14,7 @@ enum {
     TIMER_WAKE = 0,     /* the next retry or the next drain deadline */
     TIMER_DEADLINE = 1, /* the next look at handlers */
     TIMER_HOLD = 2,     /* the next look at partitions that were stopped alone */
-    CREDIT_BYTES_MAX = 64 << 20,
+    SLICE_BYTES_MAX = 1 << 30,
 };
 
 /* Between looks at partitions that may have to stop alone, or may go on. */
@@ -186,7 +186,6 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
     self->active_count++;
     wf_lanes_stop_slot(&self->lanes, assigned->slot, slot->paused);
     slot->held = slot->paused;
-    self->held_count += slot->held;
     if (slot->held) send_hold(self, env, slot, true);
     wf_partition ready = {.slot = assigned->slot, .epoch = assigned->epoch};
     weft_env_send(env, self->options.poller, WF_MSG_READY, &ready, sizeof ready);
@@ -199,7 +198,6 @@ static void end_slot(wf_work_manager_state *self, weft_env *env, wf_work_slot *s
     wf_drained drained = {.slot = slot_index(self, slot), .epoch = slot->epoch, .unfinished = unfinished, .lost = lost};
     weft_env_send(env, self->options.tracker, WF_MSG_DRAINED, &drained, sizeof drained);
     slot->phase = WF_WORK_GONE;
-    self->held_count -= slot->held;
     slot->held = false;
     forget_restored(slot);
     wf_lanes_stop_slot(&self->lanes, slot_index(self, slot), false);
@@ -291,6 +289,11 @@ static uint32_t at_most(uint32_t value, uint64_t limit) {
     return value < limit ? value : (uint32_t)limit;
 }
 
+/* A chain counts its bytes in 32 bits, and the record that overshoots the limit is below 2 GiB. */
+static uint64_t slice_bytes(uint64_t room) {
+    return room < SLICE_BYTES_MAX ? room : SLICE_BYTES_MAX;
+}
+
 static void dispatch(wf_work_manager_state *self, weft_env *env) {
     const wf_work_manager_options *options = &self->options;
     while (wf_lanes_ready_count(&self->lanes) > 0 && has_room(self) && !self->failed) {
@@ -302,7 +305,7 @@ static void dispatch(wf_work_manager_state *self, weft_env *env) {
         uint32_t size = at_most(wf_workers_slice_size(&self->workers, worker, self->lanes.queued), room);
         wf_take take = {.records_max = size,
                         .lane_max = at_most(wf_workers_lane_size(&self->workers, size), room),
-                        .bytes_max = options->in_flight_max_bytes - self->out_bytes,
+                        .bytes_max = slice_bytes(options->in_flight_max_bytes - self->out_bytes),
                         .one_per_lane = options->batch,
                         .retries = self->retries_out < retries_max(self),
                         .admit = may_start,
@@ -325,7 +328,6 @@ static uint64_t stalled_max(const wf_work_manager_state *self) {
 static void set_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold) {
     if (hold == slot->held) return;
     slot->held = hold;
-    self->held_count = hold ? self->held_count + 1 : self->held_count - 1;
     weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d",
                  hold ? "stopped" : "goes on", slot->topic, slot->partition,
                  (unsigned long long)self->lanes.slots[slot_index(self, slot)].stalled, slot->paused);

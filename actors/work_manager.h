@@ -102,7 +102,6 @@ typedef struct wf_work_manager_state {
     wf_work_slot *slots;
     uint32_t slot_count;
     uint32_t active_count; /* slots that are not GONE */
-    uint32_t held_count;
     uint32_t lent_records;
     uint32_t parked_records;
     uint64_t out_bytes;         /* of lent and parked ones */

@@ -35,7 +35,7 @@ typedef struct wf_system_failure {
 /* `loops_max` and `actors_max` bound what may be added; sockets are reserved for them. */
 weft_status wf_system_new(uint32_t loops_max, uint32_t actors_max, wf_system **ret_system);
 
-/* A new loop. `linked_loops` is unused by small ones: sockets open on first use. */
+/* A new loop. Sockets to it open when they are first used. */
 weft_status wf_system_loop(wf_system *system, const char *name, uint32_t *ret_loop);
 
 /* A new actor on a loop; its id is known before it starts. init runs here. Before start only. */

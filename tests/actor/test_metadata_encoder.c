@@ -20,8 +20,7 @@ TestSuite(metadata_encoder, .timeout = 60);
 enum { TRACKER = 2, POLLER = 4, EXPORTER = 5 };
 
 static void start(fake_env *fake, uint32_t max_bytes) {
-    wf_metadata_encoder_options options = {
-        .tracker = TRACKER, .poller = POLLER, .exporter = EXPORTER, .max_bytes = max_bytes};
+    wf_metadata_encoder_options options = {.tracker = TRACKER, .poller = POLLER, .max_bytes = max_bytes};
     fake_env_start(fake, &wf_metadata_encoder, &options, 1);
 }
 

@@ -34,7 +34,6 @@ static wf_poller_options shore_options(coast *at) {
     return (wf_poller_options){.manager = MANAGER,
                                .tracker = TRACKER,
                                .encoder = ENCODER,
-                               .exporter = EXPORTER,
                                .kafka = fake_kafka_door(at->kafka),
                                .topics = topics,
                                .topic_count = 1,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "must.h"
@@ -185,8 +186,86 @@ static void run_failures(void) {
     printf("failures are told\n");
 }
 
+/* --- an actor may talk to the program before anybody listens */
+
+static void early_start(void *state, weft_env *env) {
+    (void)state;
+    weft_env_send(env, WF_PROGRAM, RESULT, NULL, 0);
+}
+
+static const weft_actor_class early_class = {.name = "early", .state_bytes = 8, .on_start = early_start};
+
+static void run_early_words(void) {
+    wf_system *system = NULL;
+    uint32_t loop;
+    weft_actor_id id;
+    MUST(wf_system_new(1, 1, &system) == WEFT_OK, "no system");
+    MUST(wf_system_loop(system, "early", &loop) == WEFT_OK, "no loop");
+    MUST(wf_system_spawn(system, loop, &early_class, NULL, &id) == WEFT_OK, "no actor");
+    MUST(wf_system_start(system) == WEFT_OK, "no start");
+    MUST(wf_system_end(system, wf_clock_now_ns() + 10000000000u) == 0, "a thread was left");
+    wf_system_free(&system);
+    printf("early words do no harm\n");
+}
+
+/* --- threads that never end: all of them together cost the patience of one. ThreadSanitizer rightly calls them leaked.
+ */
+
+#if !defined(__SANITIZE_THREAD__)
+
+enum { STUCK = 12, STUCK_SECONDS_MAX = 6 };
+
+static int never[2]; /* a pipe that nobody writes to until all is checked */
+
+static void stuck_start(void *state, weft_env *env) {
+    (void)state;
+    weft_env_arm(env, 0, 1);
+}
+
+static void stuck_timer(void *state, weft_env *env, unsigned timer) {
+    char byte;
+    (void)state;
+    (void)env;
+    (void)timer;
+    MUST(read(never[0], &byte, 1) == 1, "woken by nobody");
+}
+
+static const weft_actor_class stuck_class = {
+    .name = "stuck", .state_bytes = 8, .on_start = stuck_start, .on_timer = stuck_timer};
+
+static void run_stuck(void) {
+    static wf_system *system; /* left to its threads, and so it stays reachable */
+    wf_system *given;
+    uint32_t loop;
+    weft_actor_id id;
+    char bytes[STUCK] = {0};
+    MUST(pipe(never) == 0, "no pipe");
+    MUST(wf_system_new(STUCK, STUCK, &system) == WEFT_OK, "no system");
+    for (int i = 0; i < STUCK; i++) {
+        MUST(wf_system_loop(system, "stuck", &loop) == WEFT_OK, "no loop");
+        MUST(wf_system_spawn(system, loop, &stuck_class, NULL, &id) == WEFT_OK, "no actor");
+    }
+    MUST(wf_system_start(system) == WEFT_OK, "no start");
+    uint64_t began_ns = wf_clock_now_ns();
+    MUST(wf_system_end(system, began_ns) == STUCK, "not all of them are stuck");
+    MUST(wf_clock_now_ns() - began_ns < STUCK_SECONDS_MAX * UINT64_C(1000000000), "patience was summed up");
+    given = system;
+    wf_system_free(&given);
+    MUST(write(never[1], bytes, sizeof bytes) == (ssize_t)sizeof bytes, "nobody to wake");
+    printf("%d stuck threads were left\n", STUCK);
+}
+
+#else
+
+static void run_stuck(void) {
+}
+
+#endif
+
 int main(void) {
     run_rings();
+    run_early_words();
+    run_stuck();
     run_starts();
     run_failures();
     return 0;
