@@ -140,6 +140,24 @@ Test(kafka_door, consume__end_of_partition__eof_tells_one_past_the_last_and_so_d
     end(&it);
 }
 
+/* A full batch of ends is no sign of an empty queue, and nothing rings again for what it left there. */
+Test(kafka_door, consume__only_ends_of_partitions__one_call_takes_them_all) {
+    scene it = given_topic(12, 0);
+    door_member member;
+    int ends = 0;
+    member_open(&member, mock_bootstrap(it.mock), it.group, it.topic, NULL, NULL);
+    member.max_records = 4;
+    while (ends == 0) { /* librdkafka's marks of a new assignment wait in the queue as well, and count for nothing */
+        while (member.door->ops->queued(member.door) < 12) member_serve(&member, 50);
+        member_turn(&member, 0);
+        for (int p = 0; p < 12; p++) ends += member.eof[p] == 0;
+    }
+    cr_assert(eq(int, ends, 12));
+    cr_assert(eq(sz, member.door->ops->queued(member.door), 0));
+    member_leave(&member);
+    end(&it);
+}
+
 Test(kafka_door, consume__limit_and_stop__no_more_records_than_asked_and_none_lost) {
     scene it = given_topic(1, 5000);
     door_member member;
