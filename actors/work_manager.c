@@ -88,14 +88,16 @@ static void accept(wf_work_manager_state *self, wf_work_slot *slot, wf_record *r
         wf_work_go_home(self, record);
         return;
     }
+    bool blocking = slot->head == NULL;
     record->slot_next = NULL;
     record->slot_prev = slot->tail;
-    if (slot->tail)
-        slot->tail->slot_next = record;
-    else
+    if (blocking)
         slot->head = record;
+    else
+        slot->tail->slot_next = record;
     slot->tail = record;
     wf_lanes_add(&self->lanes, record);
+    if (blocking) wf_lanes_urge(&self->lanes, record);
 }
 
 static void on_records(void *state, weft_env *env, const weft_message *message) {

@@ -176,6 +176,28 @@ Test(work_manager, blocking_record__goes_first) {
     desk_end(&desk);
 }
 
+Test(work_manager, first_record_of_a_partition__passes_the_backlog_of_the_others) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    desk_assign(&desk, 1, 0, NULL, 0);
+    desk_feed(&desk, 0, 0, own_keys, 4);
+    wf_slice first = work(&desk), second = work(&desk);
+    desk_feed(&desk, 1, 0, own_keys, 1);
+    desk_done(&desk, first, WF_DONE_SUCCESS);
+    desk_done(&desk, second, WF_DONE_SUCCESS);
+
+    wf_slice one = work(&desk), other = work(&desk);
+    REQUIRE(one.head->slot == 1 || other.head->slot == 1, "offset 0 blocks the frontier of slot 1");
+    desk_done(&desk, one, WF_DONE_SUCCESS);
+    desk_done(&desk, other, WF_DONE_SUCCESS);
+    wf_slice slice;
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    desk_end(&desk);
+}
+
 /* --- failures */
 
 /* The pause after the attempt that just failed is exactly this long. */
