@@ -24,8 +24,10 @@ static const consume_mode modes[] = {
     {"raw-callback", consume_raw_callback, CONSUME_RAW, "rd_kafka_consume_callback_queue on an own queue, tuned"},
     {"raw-batch", consume_raw_batch, CONSUME_RAW, "rd_kafka_consume_batch_queue, tuned"},
     {"weft-async", consume_weft_async, CONSUME_WEFT, "weft, --threads handler threads"},
+    {"weft-plain", consume_weft_plain, CONSUME_WEFT, "weft-async with record.headers = false"},
     {"weft-inline", consume_weft_inline, CONSUME_EXTRA, "weft, handlers on the work manager's loop"},
     {"weft-pending", consume_weft_pending, CONSUME_EXTRA, "weft, --pending records deferred at once for --sleep-us"},
+    {"raw-poll-headers", consume_raw_poll_headers, CONSUME_EXTRA, "raw-poll, and asks each record for its headers"},
     {"raw-poll-defaults", consume_raw_poll_defaults, CONSUME_EXTRA, "rd_kafka_consumer_poll, library defaults"},
     {"floor", consume_floor, CONSUME_FLOOR, "threads that only sleep, no Kafka"},
     {"floor-hot", consume_floor_hot, CONSUME_FLOOR, "one thread that sleeps for the records of the hot key"},
@@ -73,7 +75,7 @@ static void usage(void) {
          "  --hot-percent N   of the records have key 0 (0)  --pending N      deferred at once, weft-pending (2000)\n"
          "  --set NAME=VALUE  an option of weft, as often as wanted\n"
          "The topic is created and filled when it is not there; its name says what is in it.\n"
-         "Without --modes: the three raw loops, or with --sleep-us the floors; and weft-async.\n");
+         "Without --modes: the three raw loops, or with --sleep-us the floors; and weft-async, weft-plain.\n");
     for (size_t i = 0; i < MODES; i++) printf("  %-18s %s\n", modes[i].name, modes[i].about);
 }
 

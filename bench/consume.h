@@ -58,12 +58,14 @@ typedef struct consume_mode {
 
 /* consume_raw.c: librdkafka alone, no work. */
 bool consume_raw_poll(const consume_plan *plan, consume_result *ret_result);
+bool consume_raw_poll_headers(const consume_plan *plan, consume_result *ret_result);
 bool consume_raw_callback(const consume_plan *plan, consume_result *ret_result);
 bool consume_raw_batch(const consume_plan *plan, consume_result *ret_result);
 bool consume_raw_poll_defaults(const consume_plan *plan, consume_result *ret_result);
 
 /* consume_weft.c: weft, with all it does. */
 bool consume_weft_async(const consume_plan *plan, consume_result *ret_result);
+bool consume_weft_plain(const consume_plan *plan, consume_result *ret_result);
 bool consume_weft_inline(const consume_plan *plan, consume_result *ret_result);
 bool consume_weft_pending(const consume_plan *plan, consume_result *ret_result);
 

@@ -20,6 +20,7 @@ typedef struct raw_loop {
     rd_kafka_queue_t *queue; /* where records come from, NULL: the consumer's own */
     consume_tally tally;
     unsigned in_call; /* records of this call of the callback loop */
+    bool headers;     /* look whether a record has any */
     bool failed;
 } raw_loop;
 
@@ -94,12 +95,15 @@ static void count(raw_loop *raw, const rd_kafka_message_t *message) {
     }
     if (raw->tally.records == 0) raw->tally.first_ns = consume_now_ns();
     consume_tally_record(&raw->tally, message->partition, message->offset);
+    rd_kafka_headers_t *headers;
+    if (raw->headers) raw->failed |= rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR__NOENT;
 }
 
-static bool poll_loop(const consume_plan *plan, bool tuned, consume_result *ret_result) {
+static bool poll_loop(const consume_plan *plan, bool tuned, bool headers, consume_result *ret_result) {
     raw_loop *raw = calloc(1, sizeof *raw);
 
     if (!raw) return false;
+    raw->headers = headers;
     raw->failed = !raw_open(raw, plan, tuned, false);
     while (raw->tally.left > 0 && !raw->failed) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(raw->client, WAIT_MS);
@@ -113,11 +117,15 @@ static bool poll_loop(const consume_plan *plan, bool tuned, consume_result *ret_
 }
 
 bool consume_raw_poll(const consume_plan *plan, consume_result *ret_result) {
-    return poll_loop(plan, true, ret_result);
+    return poll_loop(plan, true, false, ret_result);
+}
+
+bool consume_raw_poll_headers(const consume_plan *plan, consume_result *ret_result) {
+    return poll_loop(plan, true, true, ret_result);
 }
 
 bool consume_raw_poll_defaults(const consume_plan *plan, consume_result *ret_result) {
-    return poll_loop(plan, false, ret_result);
+    return poll_loop(plan, false, false, ret_result);
 }
 
 bool consume_raw_batch(const consume_plan *plan, consume_result *ret_result) {

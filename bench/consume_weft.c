@@ -261,6 +261,15 @@ bool consume_weft_async(const consume_plan *plan, consume_result *ret_result) {
     return run_engine(plan, "async", false, ret_result);
 }
 
+/* What a handler that looks at no header would ask for. */
+bool consume_weft_plain(const consume_plan *plan, consume_result *ret_result) {
+    consume_plan plain = *plan;
+
+    if (plain.setting_count == CONSUME_SETTINGS_MAX) return false;
+    plain.settings[plain.setting_count++] = "record.headers=false";
+    return run_engine(&plain, "async", false, ret_result);
+}
+
 bool consume_weft_inline(const consume_plan *plan, consume_result *ret_result) {
     return run_engine(plan, "inline", false, ret_result);
 }
