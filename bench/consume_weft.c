@@ -179,6 +179,25 @@ static uint64_t await_records(const weft_run *bench, uint64_t wanted, weft_consu
     }
 }
 
+/* The share of the run's time in which the poller had credit and a longer log, and no records. */
+static void note_idle(weft_consumer *consumer, double seconds, consume_result *ret_result) {
+    weft_metrics *metrics;
+    size_t used = strlen(ret_result->note);
+
+    if (weft_consumer_metrics(consumer, &metrics) != WEFT_OK) return;
+    snprintf(ret_result->note + used, sizeof ret_result->note - used, "%spoller idle %.1f %%", used ? ", " : "",
+             (double)metrics->system.idle_ns / 1e7 / seconds);
+    free(metrics);
+}
+
+static uint64_t first_of(const weft_run *bench) {
+    uint64_t first_ns = UINT64_MAX;
+
+    for (unsigned i = 0; i < atomic_load(&bench->tally_count); i++)
+        if (bench->tallies[i].first_ns < first_ns) first_ns = bench->tallies[i].first_ns;
+    return first_ns;
+}
+
 static bool verify(const weft_run *bench, const consume_plan *plan, uint64_t wanted, const int64_t *first,
                    const int64_t *end) {
     unsigned count = atomic_load(&bench->tally_count);
@@ -199,7 +218,7 @@ static bool run(weft_run *bench, const consume_plan *plan, const char *engine, w
     int64_t first[CONSUME_PARTITIONS_MAX], end[CONSUME_PARTITIONS_MAX];
     weft_config *config = NULL;
     weft_consumer *consumer = NULL;
-    uint64_t wanted = 0, first_ns = UINT64_MAX, last_ns = 0;
+    uint64_t wanted = 0, last_ns = 0;
     bool fine = consume_topic_ends(plan, first, end) && weft_config_new(&config) == WEFT_OK;
 
     for (int32_t i = 0; fine && i < plan->partitions; i++) wanted += (uint64_t)(end[i] - first[i]);
@@ -213,16 +232,14 @@ static bool run(weft_run *bench, const consume_plan *plan, const char *engine, w
     }
     fine = fine && weft_consumer_start(consumer) == WEFT_OK;
     if (fine) last_ns = await_records(bench, wanted, consumer);
+    ret_result->records = wanted;
+    ret_result->seconds = (double)(last_ns - first_of(bench)) / 1e9;
+    if (fine) note_idle(consumer, ret_result->seconds, ret_result);
     if (fine) fine = weft_consumer_stop(consumer, STOP_MS) == WEFT_OK;
     if (consumer && !fine) fprintf(stderr, "weft: %s\n", weft_consumer_error(consumer));
     weft_consumer_free(&consumer);
     weft_config_free(&config);
     fine = fine && verify(bench, plan, wanted, first, end);
-    for (unsigned i = 0; fine && i < atomic_load(&bench->tally_count); i++) {
-        if (bench->tallies[i].first_ns < first_ns) first_ns = bench->tallies[i].first_ns;
-    }
-    ret_result->records = wanted;
-    ret_result->seconds = (double)(last_ns - first_ns) / 1e9;
     return fine;
 }
 
