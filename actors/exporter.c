@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder), COMPLETIONS (work
- * manager), EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT, SUBSCRIBE (work manager), EVENT_COMPLETIONS,
+ * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder), QUEUES, COMPLETIONS
+ * (work manager), EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT, SUBSCRIBE (work manager), EVENT_COMPLETIONS,
  * EVENT_SNAPSHOT.
  *
  * Invariants:
@@ -39,6 +39,8 @@ typedef struct exporter {
     uint32_t subscriber_count;
     exported *partitions; /* by slot */
     uint32_t partition_count;
+    wf_queue *queues; /* of this collection */
+    size_t queue_count;
     weft_system_metrics system;
     unsigned answers; /* GAUGES_END of this collection */
     bool collecting;
@@ -59,6 +61,7 @@ static void collect(exporter *self, weft_env *env) {
     memcpy(self->asked, self->waiting, self->waiting_count * sizeof self->waiting[0]);
     self->asked_count = self->waiting_count;
     self->waiting_count = 0;
+    self->queue_count = 0;
     for (uint32_t i = 0; i < self->partition_count; i++)
         memset(self->partitions[i].seen, 0, sizeof self->partitions[i].seen);
     const weft_actor_id owners[] = {self->options.poller, self->options.manager, self->options.tracker,
@@ -118,6 +121,17 @@ static void on_gauges(void *state, weft_env *env, const weft_message *message) {
     }
 }
 
+static void on_queues(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    exporter *self = state;
+    size_t count = message->body_bytes / sizeof *self->queues;
+    wf_queue *queues = realloc(self->queues, (self->queue_count + count) * sizeof *queues);
+    WF_CHECK(queues != NULL);
+    memcpy(queues + self->queue_count, message->body, count * sizeof *queues);
+    self->queues = queues;
+    self->queue_count += count;
+}
+
 static void merge_system(weft_system_metrics *to, const weft_system_metrics *from, uint32_t owner) {
     if (owner == WF_GAUGES_POLLER) {
         to->held_bytes = from->held_bytes;
@@ -150,27 +164,51 @@ static void finish_partition(weft_partition_metrics *metrics, const exported *pa
     metrics->blocking_duration_seconds = since_ns && now_ns > since_ns ? (double)(now_ns - since_ns) / 1e9 : 0;
 }
 
-static weft_metrics *make_report(const exporter *self, weft_env *env) {
-    size_t count = 0, name_bytes = 0;
-    for (uint32_t i = 0; i < self->partition_count; i++) {
-        if (!self->partitions[i].seen[WF_GAUGES_MANAGER]) continue;
-        count++;
-        name_bytes += strlen(self->partitions[i].metrics.topic) + 1;
+static size_t name_bytes(const exporter *self) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < self->partition_count; i++)
+        if (self->partitions[i].seen[WF_GAUGES_MANAGER]) bytes += strlen(self->partitions[i].metrics.topic) + 1;
+    return bytes;
+}
+
+/* Copy a name behind the others; returns the copy. */
+static const char *put_name(char **at, const char *name) {
+    char *copy = *at;
+    size_t bytes = strlen(name) + 1;
+    memcpy(copy, name, bytes);
+    *at += bytes;
+    return copy;
+}
+
+static void put_queues(const exporter *self, weft_metrics *report) {
+    memcpy(report->queues, self->queues, self->queue_count * sizeof *self->queues);
+    report->queue_count = self->queue_count;
+    /* Whose queues are named has a partition in the report, and its copy of the name. */
+    for (size_t i = 0; i < report->queue_count; i++) {
+        size_t p = 0;
+        while (p < report->partition_count && strcmp(report->partitions[p].topic, report->queues[i].topic) != 0) p++;
+        WF_CHECK(p < report->partition_count);
+        report->queues[i].topic = report->partitions[p].topic;
     }
-    weft_metrics *report = calloc(1, sizeof *report + count * sizeof *report->partitions + name_bytes);
+}
+
+static weft_metrics *make_report(const exporter *self, weft_env *env) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < self->partition_count; i++) count += self->partitions[i].seen[WF_GAUGES_MANAGER];
+    size_t bytes = count * sizeof(weft_partition_metrics) + self->queue_count * sizeof(weft_queue_metrics);
+    weft_metrics *report = calloc(1, sizeof *report + bytes + name_bytes(self));
     WF_CHECK(report != NULL);
     report->system = self->system;
     report->partitions = (weft_partition_metrics *)(report + 1);
-    char *names = (char *)(report->partitions + count);
+    report->queues = (weft_queue_metrics *)(report->partitions + count);
+    char *names = (char *)(report->queues + self->queue_count);
     for (uint32_t i = 0; i < self->partition_count; i++) {
         if (!self->partitions[i].seen[WF_GAUGES_MANAGER]) continue;
         weft_partition_metrics *metrics = &report->partitions[report->partition_count++];
         finish_partition(metrics, &self->partitions[i], weft_env_now_ns(env));
-        size_t bytes = strlen(metrics->topic) + 1;
-        memcpy(names, metrics->topic, bytes);
-        metrics->topic = names;
-        names += bytes;
+        metrics->topic = put_name(&names, metrics->topic);
     }
+    if (self->queue_count) put_queues(self, report);
     return report;
 }
 
@@ -263,7 +301,9 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
 
 static void deinit(void *state, weft_env *env) {
     (void)env;
-    free(((exporter *)state)->partitions);
+    exporter *self = state;
+    free(self->partitions);
+    free(self->queues);
 }
 
 const weft_actor_class wf_exporter = {
@@ -275,6 +315,7 @@ const weft_actor_class wf_exporter = {
             [WF_MSG_ASK] = on_ask,
             [WF_MSG_SUBSCRIBE] = on_subscribe,
             [WF_MSG_GAUGES] = on_gauges,
+            [WF_MSG_QUEUES] = on_queues,
             [WF_MSG_GAUGES_END] = on_gauges_end,
             [WF_MSG_COMPLETIONS] = on_completions,
             [WF_MSG_EVENT_CREDIT] = on_event_credit,

@@ -18,9 +18,9 @@ struct wf_lane {
     uint32_t slot;
     uint32_t out; /* records taken and not finished */
     uint32_t heap_index;
-    uint16_t virtual_index;
-    uint8_t place; /* lane_place */
-    bool open;     /* no order: stays ready while records are out */
+    uint32_t virtual_index; /* in virtual_queued */
+    uint8_t place;          /* lane_place */
+    bool open;              /* no order: stays ready while records are out */
 };
 
 typedef struct wf_lane_entry {
@@ -176,7 +176,8 @@ static wf_lane *lane_new(wf_lanes *lanes, uint64_t key, uint32_t slot, bool open
     wf_lane *lane = lanes->free_lanes;
     lanes->free_lanes = lane->next;
     *lane = (wf_lane){.key = key, .slot = slot, .open = open};
-    lane->virtual_index = (uint16_t)((key >> 32) % lanes->virtual_count);
+    lane->virtual_index =
+        lanes->slots[slot].group * lanes->virtual_count + (uint32_t)((key >> 32) % lanes->virtual_count);
     lanes->table[entry] = (wf_lane_entry){.key = key, .lane = lane};
     if (++lanes->lane_count * 2 > lanes->table_mask) table_grow(lanes);
     return lane;
@@ -270,6 +271,7 @@ static void lane_settle(wf_lanes *lanes, wf_lane *lane) {
 weft_status wf_lanes_init(wf_lanes *lanes, wf_ordering ordering, bool null_key_serial, uint32_t virtual_count) {
     WF_CHECK(virtual_count > 0 && virtual_count <= UINT16_MAX);
     *lanes = (wf_lanes){.ordering = ordering, .null_key_serial = null_key_serial, .virtual_count = virtual_count};
+    lanes->group_count = 1;
     lanes->virtual_queued = calloc(virtual_count, sizeof *lanes->virtual_queued);
     lanes->table = calloc(TABLE_FIRST, sizeof *lanes->table);
     lanes->table_mask = TABLE_FIRST - 1;
@@ -299,6 +301,21 @@ weft_status wf_lanes_reserve_slot(wf_lanes *lanes, uint32_t slot) {
     memset(slots + lanes->slot_count, 0, (count - lanes->slot_count) * sizeof *slots);
     lanes->slots = slots;
     lanes->slot_count = count;
+    return WEFT_OK;
+}
+
+weft_status wf_lanes_group_slot(wf_lanes *lanes, uint32_t slot, uint32_t group) {
+    WF_CHECK(slot < lanes->slot_count && group <= lanes->group_count);
+    WF_CHECK(lanes->slots[slot].queued == 0 || lanes->slots[slot].group == group);
+    if (group == lanes->group_count) {
+        size_t bytes = lanes->virtual_count * sizeof *lanes->virtual_queued;
+        uint32_t *queued = realloc(lanes->virtual_queued, (group + 1) * bytes);
+        if (!queued) return WEFT_ENOMEM;
+        memset(queued + group * lanes->virtual_count, 0, bytes);
+        lanes->virtual_queued = queued;
+        lanes->group_count++;
+    }
+    lanes->slots[slot].group = group;
     return WEFT_OK;
 }
 

@@ -43,13 +43,15 @@ typedef struct wf_lane_slot {
     uint64_t queued_bytes;
     uint64_t stalled; /* of those: behind a retry, or parked */
     bool stopped;     /* nothing of this partition may start */
+    uint32_t group;   /* its queue is counted with those of its group */
 } wf_lane_slot;
 
 typedef struct wf_lanes {
     wf_ordering ordering;
     bool null_key_serial;
     uint32_t virtual_count;
-    uint32_t *virtual_queued;    /* records in lanes by virtual partition */
+    uint32_t group_count;
+    uint32_t *virtual_queued;    /* records in lanes by group and, within it, virtual partition */
     struct wf_lane_entry *table; /* open addressing, linear probing, at most half full */
     uint32_t table_mask;
     uint32_t lane_count;
@@ -84,6 +86,14 @@ void wf_lanes_deinit(wf_lanes *lanes);
 
 /* Make room for a slot index. */
 weft_status wf_lanes_reserve_slot(wf_lanes *lanes, uint32_t slot);
+
+/* Which group a slot belongs to (the work manager has one for each topic); 0 before. Only while it has no records. */
+weft_status wf_lanes_group_slot(wf_lanes *lanes, uint32_t slot, uint32_t group);
+
+/* Records in the lanes of a group that fall to a virtual partition: keys are spread over them by hash. */
+static inline uint32_t wf_lanes_virtual_queued(const wf_lanes *lanes, uint32_t group, uint32_t virtual_partition) {
+    return lanes->virtual_queued[group * lanes->virtual_count + virtual_partition];
+}
 
 /* Queue a fetched record at the end of its lane. */
 void wf_lanes_add(wf_lanes *lanes, wf_record *record);

@@ -159,6 +159,19 @@ static weft_status reserve_slot(wf_work_manager_state *self, uint32_t slot) {
     return WEFT_OK;
 }
 
+/* One group of virtual queues for each topic: the one that another partition of it has, or the next. */
+static weft_status group_topic(wf_work_manager_state *self, uint32_t slot, const char *topic) {
+    uint32_t i = 0;
+    while (i < self->topic_count && self->topics[i] != topic) i++;
+    weft_status status = wf_lanes_group_slot(&self->lanes, slot, i);
+    if (status != WEFT_OK || i < self->topic_count) return status;
+    const char **topics = realloc(self->topics, (i + 1) * sizeof *topics);
+    if (!topics) return WEFT_ENOMEM;
+    self->topics = topics;
+    self->topics[self->topic_count++] = topic;
+    return WEFT_OK;
+}
+
 static void send_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold) {
     wf_hold message = {.slot = slot_index(self, slot), .epoch = slot->epoch, .hold = hold};
     weft_env_send(env, self->options.poller, WF_MSG_HOLD, &message, sizeof message);
@@ -175,6 +188,11 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
     wf_work_slot *slot = &self->slots[assigned->slot];
     wf_check_partition(assigned->slot, assigned->epoch);
     WF_CHECK(slot->phase == WF_WORK_GONE && slot->head == NULL && assigned->epoch > slot->epoch);
+    if (group_topic(self, assigned->slot, assigned->topic) != WEFT_OK) {
+        free(assigned->runs);
+        weft_env_fail(env, WEFT_ENOMEM, "no memory for the queues of topic %s", assigned->topic);
+        return;
+    }
     slot->topic = assigned->topic;
     slot->partition = assigned->partition;
     slot->epoch = assigned->epoch;
@@ -429,6 +447,21 @@ static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_ga
     metrics->held = slot->held && !slot->paused;
 }
 
+/* The queues of topics that have a partition here. */
+static void send_queues(const wf_work_manager_state *self, weft_env *env, weft_actor_id to) {
+    wf_work_outbox queues = {0};
+    for (uint32_t group = 0; group < self->topic_count; group++) {
+        bool here = false;
+        for (uint32_t i = 0; i < self->slot_count && !here; i++)
+            here = self->slots[i].phase != WF_WORK_GONE && self->lanes.slots[i].group == group;
+        for (uint32_t i = 0; here && i < self->lanes.virtual_count; i++)
+            *(wf_queue *)wf_work_append(&queues, sizeof(wf_queue)) = (wf_queue){
+                self->topics[group], .virtual_partition = i, .queued = wf_lanes_virtual_queued(&self->lanes, group, i)};
+    }
+    send_all(env, to, WF_MSG_QUEUES, &queues, sizeof(wf_queue));
+    free(queues.items);
+}
+
 static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     wf_work_outbox gauges = {0};
@@ -436,6 +469,7 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
         if (self->slots[i].phase != WF_WORK_GONE) fill_gauges(self, i, wf_work_append(&gauges, sizeof(wf_gauges)));
     send_all(env, message->from, WF_MSG_GAUGES, &gauges, sizeof(wf_gauges));
     free(gauges.items);
+    send_queues(self, env, message->from);
     wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
     end.metrics.total_queued = self->lanes.queued;
     end.metrics.total_in_flight = self->lent_records + self->parked_records;
@@ -523,6 +557,7 @@ static void deinit(void *state, weft_env *env) {
     for (uint32_t i = 0; i < self->slot_count; i++) forget_restored(&self->slots[i]);
     wf_unparked *early = self->early.items;
     for (uint32_t i = 0; i < self->early.count; i++) free(early[i].reason);
+    free(self->topics);
     free(self->fetched.items);
     free(self->completed.items);
     free(self->completions.items);

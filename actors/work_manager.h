@@ -99,6 +99,8 @@ typedef struct wf_work_manager_state {
     wf_work_manager_options options;
     wf_lanes lanes;
     wf_workers workers;
+    const char **topics; /* by their group in the lanes; interned */
+    uint32_t topic_count;
     wf_work_slot *slots;
     uint32_t slot_count;
     uint32_t active_count; /* slots that are not GONE */

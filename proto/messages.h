@@ -175,6 +175,8 @@ typedef struct wf_gauges {
     weft_partition_metrics metrics;
 } wf_gauges;
 
+typedef weft_queue_metrics wf_queue;
+
 typedef struct wf_gauges_end {
     uint64_t ticket;
     uint32_t owner;

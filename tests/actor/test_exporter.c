@@ -91,6 +91,8 @@ Test(exporter, report__put_together_from_all_four) {
                                     .restored = 6,
                                     .held = true},
            fake.now_ns - 2500000000);
+    wf_queue queues[] = {{topic, 0, 3}, {topic, 1, 5}};
+    fake_env_tell(&fake, MANAGER, WF_MSG_QUEUES, queues, sizeof queues);
     end(&fake, WF_GAUGES_POLLER,
         (weft_system_metrics){.held_bytes = 1, .fetched = 2, .commits = 3, .metadata_dropped = 1});
     end(&fake, WF_GAUGES_TRACKER, (weft_system_metrics){0});
@@ -108,6 +110,9 @@ Test(exporter, report__put_together_from_all_four) {
     REQUIRE(partition->committed == 30 && partition->gap_count == 5 && partition->metadata_bytes == 77);
     REQUIRE(partition->blocking_offset == 40 && partition->queued == 8 && partition->in_flight == 4 && partition->held);
     REQUIRE(partition->blocking_duration_seconds > 2.4999 && partition->blocking_duration_seconds < 2.5001);
+    REQUIRE_EQ(metrics->queue_count, 2);
+    REQUIRE(metrics->queues[0].topic == partition->topic && metrics->queues[1].topic == partition->topic);
+    REQUIRE(metrics->queues[1].virtual_partition == 1 && metrics->queues[1].queued == 5);
     const weft_system_metrics *system = &metrics->system;
     REQUIRE(system->held_bytes == 1 && system->fetched == 2 && system->commits == 3 && system->total_queued == 8);
     REQUIRE(system->metadata_refused == 4 && system->metadata_dropped == 6 && system->workers_busy == 5);
@@ -136,6 +141,7 @@ Test(exporter, partition__not_named_by_the_manager__is_not_in_the_report) {
     end_all(&fake);
     weft_metrics *second = report(&fake, 2);
     REQUIRE_EQ(second->partition_count, 1);
+    REQUIRE_EQ(second->queue_count, 0);
     free(second);
     fake_env_end(&fake);
 }

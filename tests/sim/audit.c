@@ -221,6 +221,20 @@ static const weft_partition_metrics *find_reported(const struct weft_metrics *re
     return NULL;
 }
 
+/* Of each topic: what its virtual queues hold is what its partitions have queued. */
+static void audit_queues(const struct weft_metrics *report) {
+    for (size_t p = 0; p < report->partition_count; p++) {
+        const char *topic = report->partitions[p].topic;
+        uint64_t by_partition = 0, by_queue = 0;
+        for (size_t i = 0; i < report->partition_count; i++)
+            if (strcmp(report->partitions[i].topic, topic) == 0) by_partition += report->partitions[i].queued;
+        for (size_t i = 0; i < report->queue_count; i++)
+            if (strcmp(report->queues[i].topic, topic) == 0) by_queue += report->queues[i].queued;
+        SIM_CHECK(by_queue == by_partition, "the virtual queues of %s hold %llu records, its partitions %llu", topic,
+                  (unsigned long long)by_queue, (unsigned long long)by_partition);
+    }
+}
+
 void sim_audit_gauges(sim_world *world) {
     if (!sim_world_settle(world) || world->mail_count > 0) return; /* somebody sleeps on a message */
     wf_ask ask = {.ticket = *world->step};
@@ -245,6 +259,7 @@ void sim_audit_gauges(sim_world *world) {
     SIM_CHECK(system->total_in_flight == manager->lent_records + manager->parked_records, "gauge total_in_flight");
     SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
     SIM_CHECK(system->held_bytes == wf_record_pool_held_bytes(&sim_poller(world)->pool), "gauge held_bytes");
+    audit_queues(world->report);
     bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes || world->plan->hole_percent > 0;
     SIM_CHECK(system->metadata_dropped == 0 || may_drop, "%llu maps did not fit, although dispatch stops before",
               (unsigned long long)system->metadata_dropped);

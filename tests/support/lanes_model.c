@@ -309,10 +309,13 @@ bool model_differs(const lanes_model *model, const wf_lanes *lanes, char ret_tex
                   differ(ret_text, "stalled of a slot", slot->stalled, sum.stalled[i]) ||
                   differ(ret_text, "parked lanes of a slot", slot->parked.count, model->parked[i].count);
     }
-    uint64_t by_virtual = 0;
-    for (uint32_t i = 0; i < lanes->virtual_count; i++) by_virtual += lanes->virtual_queued[i];
+    for (uint32_t group = 0; group < MODEL_GROUPS && !differs; group++) {
+        uint64_t by_slot = 0, by_virtual = 0;
+        for (uint32_t i = group; i < MODEL_SLOTS; i += MODEL_GROUPS) by_slot += sum.queued[i];
+        for (uint32_t i = 0; i < lanes->virtual_count; i++) by_virtual += wf_lanes_virtual_queued(lanes, group, i);
+        differs = differ(ret_text, "virtual queues of a group", by_virtual, by_slot);
+    }
     return differs || differ(ret_text, "queued", lanes->queued, sum.all) ||
-           differ(ret_text, "sum of virtual_queued", by_virtual, sum.all) ||
            differ(ret_text, "lane_count", lanes->lane_count, model->lanes.count) ||
            differ(ret_text, "ready lanes", lanes->ready.count, model->ready.count) ||
            differ(ret_text, "ready retries", lanes->retry_ready.count, model->retry_ready.count) ||

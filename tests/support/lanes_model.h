@@ -8,7 +8,8 @@
 
 #include "lanes.h"
 
-enum { MODEL_SLOTS = 5, MODEL_TEXT = 160 };
+/* Slot i is counted in group i % MODEL_GROUPS. */
+enum { MODEL_SLOTS = 5, MODEL_GROUPS = 2, MODEL_TEXT = 160 };
 
 typedef enum model_place { MODEL_BUSY = 0, MODEL_READY, MODEL_RETRY_READY, MODEL_WAITING, MODEL_PARKED } model_place;
 

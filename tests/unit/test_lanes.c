@@ -55,6 +55,7 @@ static void begin(history *run, const shape *form, uint64_t stream) {
     REQUIRE_EQ(wf_lanes_init(&run->lanes, form->ordering, form->null_key_serial, 7), WEFT_OK);
     for (uint32_t slot = 0; slot < MODEL_SLOTS; slot++) {
         REQUIRE_EQ(wf_lanes_reserve_slot(&run->lanes, slot), WEFT_OK);
+        REQUIRE_EQ(wf_lanes_group_slot(&run->lanes, slot, slot % MODEL_GROUPS), WEFT_OK);
         run->gate[slot] = INT64_MAX;
     }
     model_init(&run->model, form->ordering, form->null_key_serial, form->records);
@@ -317,7 +318,7 @@ static void run_dry(history *run) {
     }
     REQUIRE_EQ(run->lanes.lane_count, 0);
     REQUIRE_EQ(run->lanes.queued, 0);
-    for (uint32_t i = 0; i < 7; i++) REQUIRE_EQ(run->lanes.virtual_queued[i], 0);
+    for (uint32_t i = 0; i < MODEL_GROUPS * 7; i++) REQUIRE_EQ(run->lanes.virtual_queued[i], 0);
 }
 
 static void run_history(const shape *form, uint64_t stream) {

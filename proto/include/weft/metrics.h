@@ -37,6 +37,14 @@ typedef struct weft_partition_metrics {
     bool held;                        /* stopped alone: its map is full, or its backlog is over its share */
 } weft_partition_metrics;
 
+/* Records that wait in lanes, by virtual partition: the keys of a topic are spread over virtual.partitions groups by
+ * hash, so that the depth of many queues is seen in few numbers. */
+typedef struct weft_queue_metrics {
+    const char *topic; /* lives as long as the weft_metrics that it is in */
+    uint32_t virtual_partition;
+    uint32_t queued;
+} weft_queue_metrics;
+
 /* The whole consumer. */
 typedef struct weft_system_metrics {
     uint64_t as_of_ns;        /* monotonic time of the numbers */
@@ -62,6 +70,8 @@ typedef struct weft_metrics {
     weft_system_metrics system;
     size_t partition_count;
     weft_partition_metrics *partitions; /* the assigned ones, in the order in which they were first seen */
+    size_t queue_count;
+    weft_queue_metrics *queues; /* all virtual partitions of each topic that has an assigned partition */
 } weft_metrics;
 
 /* Bodies of the messages that a subscribed actor gets (weft_consumer_subscribe). WEFT_EVENT_COMPLETIONS has an array of
