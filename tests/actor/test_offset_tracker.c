@@ -290,7 +290,7 @@ Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
     for (uint64_t stream = 0; stream < 60; stream++) {
         seeded random = seeded_start(8, stream);
         fake_env fake;
-        char state[SLOTS][OFFSETS] = {{0}}; /* 0: not fetched, 1: fetched, 2: complete (holes too) */
+        char state[SLOTS][OFFSETS] = {{0}}; /* 0: not fetched, 1: fetched, 2: complete, 3: a hole */
         int64_t end[SLOTS] = {0}, frontier[SLOTS] = {0};
         start(&fake);
         for (uint32_t slot = 0; slot < SLOTS; slot++) assign(&fake, slot, 1, 0, NULL, 0);
@@ -301,7 +301,7 @@ Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
                 int64_t first = end[slot] + (seeded_percent(&random, 20) ? (int64_t)seeded_below(&random, 5) : 0);
                 int64_t last = first + 1 + (int64_t)seeded_below(&random, 6);
                 if (last > OFFSETS) continue;
-                memset(&state[slot][end[slot]], 2, (size_t)(first - end[slot]));
+                memset(&state[slot][end[slot]], 3, (size_t)(first - end[slot]));
                 memset(&state[slot][first], 1, (size_t)(last - first));
                 end[slot] = last;
                 fetched(&fake, slot, 1, first, last);
@@ -309,12 +309,16 @@ Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
                 state[slot][offset] = 2;
                 completed(&fake, slot, 1, offset);
             }
-            while (frontier[slot] < end[slot] && state[slot][frontier[slot]] == 2) frontier[slot]++;
+            while (frontier[slot] < end[slot] && state[slot][frontier[slot]] >= 2) frontier[slot]++;
             wf_progress told;
             if (progress(&fake, slot, &told)) {
                 uint64_t runs = 0;
-                for (int64_t i = frontier[slot] + 1; i < end[slot]; i++)
-                    runs += state[slot][i] == 2 && state[slot][i - 1] != 2;
+                char before = 1;
+                for (int64_t i = frontier[slot]; i < end[slot]; i++) {
+                    if (state[slot][i] == 3) continue;
+                    runs += state[slot][i] == 2 && before != 2;
+                    before = state[slot][i];
+                }
                 REQUIRE(told.frontier == frontier[slot] && told.runs == runs, "seed %llu stream %llu step %d",
                         (unsigned long long)random.seed, (unsigned long long)stream, step);
             }
@@ -325,7 +329,7 @@ Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
             REQUIRE_EQ(shot.frontier, frontier[shot.slot]);
             for (uint32_t i = 0; i < shot.count; i++)
                 for (int64_t offset = shot.runs[i].first; offset < shot.runs[i].end; offset++)
-                    REQUIRE_EQ(state[shot.slot][offset], 2);
+                    REQUIRE(state[shot.slot][offset] >= 2, "offset %lld is unfinished", (long long)offset);
         }
         fake_env_end(&fake);
     }

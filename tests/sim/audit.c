@@ -165,14 +165,20 @@ void sim_audit_drained(const sim_world *world) {
 
 /* --- gauges */
 
+/* Ranges of unfinished records below the highest finished one; holes are neither. */
 static uint64_t gaps_of(const sim_truth *truth, const sim_log *log, int64_t frontier) {
     const sim_epoch *epoch = &truth->epochs[log->index];
     int64_t end = epoch->came_end;
     if (epoch->map_used && epoch->run_count && epoch->runs[epoch->run_count - 1].end > end)
         end = epoch->runs[epoch->run_count - 1].end;
     uint64_t gaps = 0;
-    for (int64_t at = frontier; at < end; at++)
-        gaps += sim_truth_is_complete(truth, log, at) && (at == frontier || !sim_truth_is_complete(truth, log, at - 1));
+    bool open = false;
+    for (int64_t at = frontier; at < end; at++) {
+        if (sim_truth_is_hole(truth, log, at)) continue;
+        bool complete = sim_truth_is_complete(truth, log, at);
+        gaps += complete && open;
+        open = !complete;
+    }
     return gaps;
 }
 
@@ -260,7 +266,7 @@ void sim_audit_gauges(sim_world *world) {
     SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
     SIM_CHECK(system->held_bytes == wf_record_pool_held_bytes(&sim_poller(world)->pool), "gauge held_bytes");
     audit_queues(world->report);
-    bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes || world->plan->hole_percent > 0;
+    bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes;
     SIM_CHECK(system->metadata_dropped == 0 || may_drop, "%llu maps did not fit, although dispatch stops before",
               (unsigned long long)system->metadata_dropped);
     SIM_CHECK(world->truth->lent > 0 || system->workers_busy == 0, "gauge workers_busy is %u", system->workers_busy);

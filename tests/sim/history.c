@@ -171,7 +171,7 @@ static void stop_in_order(sim_world *world) {
     for (uint32_t i = 0; i < plan->partitions; i++)
         counts[i] = world->truth->epochs[i].live && broker->logs[i].ours && !broker->logs[i].thrown_back;
     stop(world, 60 * second_ns);
-    bool maps_fit = plan->hole_percent == 0 && plan->broker_metadata_max >= plan->metadata_max_bytes;
+    bool maps_fit = plan->broker_metadata_max >= plan->metadata_max_bytes;
     for (uint32_t i = 0; i < plan->partitions && maps_fit; i++) {
         const sim_log *log = &broker->logs[i];
         for (int64_t at = log->start; at < log->end && counts[i]; at++)

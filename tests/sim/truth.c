@@ -267,6 +267,12 @@ bool sim_truth_is_complete(const sim_truth *truth, const sim_log *log, int64_t o
     return offset < epoch->came_end && (!log->entries[offset].came || log->entries[offset].done);
 }
 
+bool sim_truth_is_hole(const sim_truth *truth, const sim_log *log, int64_t offset) {
+    const sim_epoch *epoch = &truth->epochs[log->index];
+    if (offset < epoch->base || offset >= epoch->came_end || is_restored(epoch, offset)) return false;
+    return !log->entries[offset].came;
+}
+
 int64_t sim_truth_frontier(const sim_truth *truth, const sim_log *log) {
     int64_t frontier = truth->epochs[log->index].base;
     while (sim_truth_is_complete(truth, log, frontier)) frontier++;

@@ -81,6 +81,8 @@ sim_flight *sim_truth_flight(sim_truth *truth, const wf_record *block);
 
 /* Is this offset complete in the eyes of the tracker, once every message has arrived? */
 bool sim_truth_is_complete(const sim_truth *truth, const sim_log *log, int64_t offset);
+/* Nothing came there although more came behind it, and no map called it complete. */
+bool sim_truth_is_hole(const sim_truth *truth, const sim_log *log, int64_t offset);
 int64_t sim_truth_frontier(const sim_truth *truth, const sim_log *log);
 
 #endif

@@ -89,17 +89,38 @@ Test(offset_window, fetched__log_starts_behind_a_billion_offsets__no_memory_is_t
     wf_window_deinit(&window);
 }
 
-Test(offset_window, fetched__hole_behind_an_open_record__completes_at_once) {
+Test(offset_window, fetched__hole_behind_an_open_record__completes_with_the_record_behind_it) {
     wf_offset_window window;
     wf_window_init(&window, 10);
     wf_window_fetched(&window, 10, 11);
 
-    wf_window_fetched(&window, 500, 501);
-    expect_runs(&window, (wf_offset_run[]){{11, 500}}, 1);
+    wf_window_fetched(&window, 500, 502);
+    expect_runs(&window, NULL, 0);
     cr_assert(not(wf_window_complete(&window, 12)));
+    cr_assert(wf_window_complete(&window, 501));
+    expect_runs(&window, (wf_offset_run[]){{501, 502}}, 1);
+    cr_assert(wf_window_complete(&window, 500));
+    expect_runs(&window, (wf_offset_run[]){{11, 502}}, 1);
 
     cr_assert(wf_window_complete(&window, 10));
-    cr_assert(eq(i64, window.frontier, 500));
+    cr_assert(eq(i64, window.frontier, 502));
+    expect_runs(&window, NULL, 0);
+    wf_window_deinit(&window);
+}
+
+Test(offset_window, fetched__every_second_offset_is_a_hole__nothing_is_in_the_map_before_something_completes) {
+    wf_offset_window window;
+    wf_window_init(&window, 0);
+    for (int64_t offset = 0; offset < 2000; offset += 2) wf_window_fetched(&window, offset, offset + 1);
+    wf_window_skip_to(&window, 2010);
+    expect_runs(&window, NULL, 0);
+
+    for (int64_t offset = 1998; offset > 0; offset -= 2) {
+        cr_assert(wf_window_complete(&window, offset));
+        expect_runs(&window, (wf_offset_run[]){{offset - 1, 1999}}, 1);
+    }
+    cr_assert(wf_window_complete(&window, 0));
+    cr_assert(eq(i64, window.frontier, 2010), "a hole never holds up the frontier");
     expect_runs(&window, NULL, 0);
     wf_window_deinit(&window);
 }
@@ -205,8 +226,8 @@ Test(offset_window, restore__widest_span__is_taken_and_one_more_is_refused) {
     wf_window_deinit(&window);
 }
 
-/* The model: one byte per offset from `origin` on. The frontier is the lowest offset that is not complete, nothing
- * else. */
+/* The model: some bytes per offset from `origin` on. The frontier is the lowest offset that is neither complete nor in
+ * a hole that begins at it. */
 enum { MODEL_SIZE = 6000 };
 
 typedef struct byte_model {
@@ -214,11 +235,16 @@ typedef struct byte_model {
     int64_t came_end;
     bool complete[MODEL_SIZE + 1]; /* the last one never is */
     bool fetched[MODEL_SIZE + 1];
+    bool hole[MODEL_SIZE + 1]; /* and not complete */
 } byte_model;
 
-static int64_t model_frontier(const byte_model *model) {
+/* Where the frontier is; what it passes is complete. */
+static int64_t model_frontier(byte_model *model) {
     int64_t i = 0;
-    while (model->complete[i]) i++;
+    for (; model->complete[i] || model->hole[i]; i++) {
+        model->complete[i] = true;
+        model->hole[i] = false;
+    }
     return model->origin + i;
 }
 
@@ -233,7 +259,7 @@ static size_t model_runs(const byte_model *model, int64_t from, wf_offset_run *r
     return count;
 }
 
-static void expect_same(const wf_offset_window *window, const byte_model *model, uint64_t seed, int history, int step) {
+static void expect_same(const wf_offset_window *window, byte_model *model, uint64_t seed, int history, int step) {
     static wf_offset_run runs[RUNS_MAX], expected[RUNS_MAX];
     char where[96];
     snprintf(where, sizeof where, "WEFT_TEST_SEED=%llu history %d step %d", (unsigned long long)seed, history, step);
@@ -255,6 +281,37 @@ static void expect_same(const wf_offset_window *window, const byte_model *model,
 static void model_cover(byte_model *model, int64_t from, int64_t end) {
     for (int64_t offset = from; offset < end; offset++)
         if (!model->fetched[offset - model->origin]) model->complete[offset - model->origin] = true;
+}
+
+static int64_t model_highest(const byte_model *model) {
+    int64_t i = MODEL_SIZE;
+    while (i > 0 && !model->complete[i - 1]) i--;
+    return model->origin + i;
+}
+
+static void model_complete_before(byte_model *model, int64_t i) {
+    for (; i > 0 && model->hole[i - 1]; i--) {
+        model->hole[i - 1] = false;
+        model->complete[i - 1] = true;
+    }
+}
+
+/* Offsets [from, end) will never come. As far as something beyond is complete, they join the run that they touch. */
+static void model_hole(byte_model *model, int64_t from, int64_t end) {
+    int64_t frontier = model_frontier(model), highest = model_highest(model);
+    if (from < frontier) from = frontier;
+    if (from >= end) return;
+    int64_t split = end < highest ? end : highest;
+    bool touches = from == frontier;
+    for (int64_t offset = from - 1; offset <= split && split > from && offset >= model->origin; offset++)
+        touches = touches || model->complete[offset - model->origin];
+    if (from == frontier) split = end;
+    if (!touches || split < from) split = from;
+    for (int64_t offset = from; offset < end; offset++) {
+        model->complete[offset - model->origin] = offset < split;
+        model->hole[offset - model->origin] = offset >= split;
+    }
+    if (split > from) model_complete_before(model, from - model->origin);
 }
 
 static void random_restore(wf_offset_window *window, byte_model *model, seeded *random) {
@@ -285,10 +342,10 @@ static void random_fetch(wf_offset_window *window, byte_model *model, seeded *ra
     if (behind > end) return;
     if (behind == first || seeded_percent(random, 10)) {
         wf_window_skip_to(window, behind);
-        model_cover(model, model->came_end, behind);
+        model_hole(model, model->came_end, behind);
     } else {
         wf_window_fetched(window, first, behind);
-        model_cover(model, model->came_end, first);
+        model_hole(model, model->came_end, first);
         for (int64_t offset = first; offset < behind; offset++) model->fetched[offset - model->origin] = true;
     }
     model->came_end = behind;
@@ -302,7 +359,9 @@ static void random_complete(wf_offset_window *window, byte_model *model, seeded 
     bool expected = model->fetched[i] && !model->complete[i];
     cr_assert(eq(int, wf_window_complete(window, offset), expected), "WEFT_TEST_SEED=%llu offset %lld",
               (unsigned long long)random->seed, (long long)offset);
-    if (expected) model->complete[i] = true;
+    if (!expected) return;
+    model->complete[i] = true;
+    model_complete_before(model, i);
 }
 
 Test(offset_window, random_histories__agree_with_the_model) {
