@@ -207,8 +207,10 @@ static weft_status spawn_ring(weft_consumer *consumer, uint32_t *ret_manager_loo
                                          .encoder = cast->encoder,
                                          .commit_interval_ns = (uint64_t)options->commit_interval_ms * ms};
     if (status == WEFT_OK) status = spawn(consumer, loops[2], &wf_offset_tracker, &tracker, cast->tracker);
-    wf_metadata_encoder_options encoder = {
-        .tracker = cast->tracker, .poller = cast->poller, .max_bytes = (uint32_t)options->metadata_max_bytes};
+    wf_metadata_encoder_options encoder = {.tracker = cast->tracker,
+                                           .poller = cast->poller,
+                                           .manager = cast->manager,
+                                           .max_bytes = (uint32_t)options->metadata_max_bytes};
     if (status == WEFT_OK) status = spawn(consumer, loops[3], &wf_metadata_encoder, &encoder, cast->encoder);
     *ret_manager_loop = loops[1];
     return status;

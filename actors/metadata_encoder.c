@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts RESTORE (poller), SNAPSHOT, DRAINED (offset tracker), GAUGES_ASK (exporter). Emits ASSIGNED (tracker),
- * COMMIT, DRAINED (poller).
+ * Accepts RESTORE, TOO_LARGE (poller), SNAPSHOT, DRAINED (offset tracker), GAUGES_ASK (exporter). Emits ASSIGNED
+ * (tracker), COMMIT, DRAINED (poller), MAP_LIMIT (work manager).
  *
  * Invariants:
  * 1. Order is kept: a DRAINED leaves behind the COMMITs of the snapshots that came before it.
  * 2. Committed metadata is foreign input: whatever it holds, the partition starts.
- * 3. A map that does not fit is never cut: the offset is committed without it, which is logged and counted. The work
- * manager's gate keeps this from happening.
+ * 3. A map that does not fit is cut: as many of its lowest runs as fit are committed, which is logged and counted. The
+ * work manager's gate keeps this from happening, unless the broker takes less than it was said to.
  */
 #include "metadata_encoder.h"
 
@@ -20,7 +20,7 @@
 typedef struct encoder {
     wf_metadata_encoder_options options;
     uint64_t refused; /* metadata that was no map of ours */
-    uint64_t dropped; /* maps that did not fit */
+    uint64_t dropped; /* maps that did not fit whole */
 } encoder;
 
 static void on_restore(void *state, weft_env *env, const weft_message *message) {
@@ -49,21 +49,35 @@ static void on_restore(void *state, weft_env *env, const weft_message *message) 
     weft_env_send(env, self->options.tracker, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
 }
 
-static void encode(encoder *self, weft_env *env, const wf_snapshot *snapshot, wf_commit *commit) {
-    if (snapshot->count == 0) return;
-    size_t size = wf_metadata_size(snapshot->frontier, snapshot->runs, snapshot->count);
-    if (size > self->options.max_bytes) {
-        self->dropped++;
-        weft_env_log(env, WEFT_LOG_ERROR,
-                     "map does not fit slot=%u frontier=%lld runs=%u bytes=%zu limit=%u: committed without it",
-                     snapshot->slot, (long long)snapshot->frontier, snapshot->count, size, self->options.max_bytes);
-        return;
+/* How many runs, from the lowest on, fit: a longer map is never smaller. */
+static size_t runs_that_fit(int64_t base, const wf_offset_run *runs, size_t count, size_t max_bytes) {
+    size_t fit = 0;
+    while (fit < count) {
+        size_t middle = fit + (count - fit + 1) / 2;
+        if (wf_metadata_size(base, runs, middle) <= max_bytes)
+            fit = middle;
+        else
+            count = middle - 1;
     }
+    return fit;
+}
+
+static void encode(encoder *self, weft_env *env, const wf_offset_run *runs, size_t count, wf_commit *commit) {
+    size_t size = count ? wf_metadata_size(commit->offset, runs, count) : 0;
+    if (size > self->options.max_bytes) {
+        size_t all = count;
+        count = runs_that_fit(commit->offset, runs, count, self->options.max_bytes);
+        weft_env_log(env, WEFT_LOG_WARN,
+                     "map does not fit slot=%u frontier=%lld bytes=%zu limit=%u: committed with %zu of %zu runs",
+                     commit->slot, (long long)commit->offset, size, self->options.max_bytes, count, all);
+        self->dropped++;
+        size = count ? wf_metadata_size(commit->offset, runs, count) : 0;
+    }
+    if (size == 0) return;
     commit->metadata = malloc(size + 1);
     WF_CHECK(commit->metadata != NULL);
     size_t written = 0;
-    WF_CHECK(wf_metadata_encode(snapshot->frontier, snapshot->runs, snapshot->count, commit->metadata, size,
-                                &written) == WEFT_OK);
+    WF_CHECK(wf_metadata_encode(commit->offset, runs, count, commit->metadata, size, &written) == WEFT_OK);
     WF_CHECK(written == size);
     commit->metadata[size] = '\0';
     commit->metadata_bytes = (uint32_t)size;
@@ -75,8 +89,37 @@ static void on_snapshot(void *state, weft_env *env, const weft_message *message)
     wf_check_partition(snapshot->slot, snapshot->epoch);
     wf_commit commit = {
         .slot = snapshot->slot, .epoch = snapshot->epoch, .offset = snapshot->frontier, .final = snapshot->final};
-    encode(self, env, snapshot, &commit);
+    encode(self, env, snapshot->runs, snapshot->count, &commit);
     free(snapshot->runs);
+    weft_env_send(env, self->options.poller, WF_MSG_COMMIT, &commit, sizeof commit);
+}
+
+/* Brokers don't tell their limit, they only refuse: half of what was refused is tried next. */
+static void learn_limit(encoder *self, weft_env *env, uint32_t refused_bytes) {
+    wf_map_limit limit = {.bytes = refused_bytes / 2};
+    if (limit.bytes >= self->options.max_bytes) return;
+    weft_env_log(env, WEFT_LOG_WARN,
+                 "the broker took no metadata of %u bytes: its offset.metadata.max.bytes is lower than the %u that are "
+                 "set here; the limit is %u from now on",
+                 refused_bytes, self->options.max_bytes, limit.bytes);
+    self->options.max_bytes = limit.bytes;
+    weft_env_send(env, self->options.manager, WF_MSG_MAP_LIMIT, &limit, sizeof limit);
+}
+
+static void on_too_large(void *state, weft_env *env, const weft_message *message) {
+    encoder *self = state;
+    wf_commit commit = *(const wf_commit *)message->body;
+    wf_offset_run *runs = NULL;
+    size_t count = 0;
+    wf_check_partition(commit.slot, commit.epoch);
+    learn_limit(self, env, commit.metadata_bytes);
+    WF_CHECK(wf_metadata_decode(commit.offset, commit.metadata, commit.metadata_bytes, &runs, &count) == WEFT_OK);
+    free(commit.metadata);
+    commit.metadata = NULL;
+    commit.metadata_bytes = 0;
+    commit.again = true;
+    encode(self, env, runs, count, &commit);
+    free(runs);
     weft_env_send(env, self->options.poller, WF_MSG_COMMIT, &commit, sizeof commit);
 }
 
@@ -107,6 +150,7 @@ const weft_actor_class wf_metadata_encoder = {
         {
             [WF_MSG_RESTORE] = on_restore,
             [WF_MSG_SNAPSHOT] = on_snapshot,
+            [WF_MSG_TOO_LARGE] = on_too_large,
             [WF_MSG_DRAINED] = on_drained,
             [WF_MSG_GAUGES_ASK] = on_gauges_ask,
         },

@@ -12,7 +12,8 @@
 typedef struct wf_metadata_encoder_options {
     weft_actor_id tracker;
     weft_actor_id poller;
-    uint32_t max_bytes; /* offset.metadata.max.bytes */
+    weft_actor_id manager;
+    uint32_t max_bytes; /* offset.metadata.max.bytes, as configured */
 } wf_metadata_encoder_options;
 
 extern const weft_actor_class wf_metadata_encoder;

@@ -308,7 +308,7 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
 static bool is_released(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
     if (slot->phase == WF_SLOT_FREE) return true;
     if (slot->phase != WF_SLOT_REVOKING || !slot->drained) return false;
-    if (!slot->has_commit && !slot->in_flight) return true;
+    if (!slot->has_commit && !slot->in_flight && !slot->shrinking) return true;
     if (weft_env_now_ns(env) < self->revoke_deadline_ns + last_commit_ns) return false;
     const wf_commit *commit = slot->has_commit ? &slot->commit : &slot->sent;
     weft_env_log(env, WEFT_LOG_ERROR,

@@ -80,11 +80,13 @@ typedef struct wf_poller_slot {
     int64_t log_end; /* as last seen, -1: unknown */
     int64_t eof;     /* where Kafka last said that there is no more (an open transaction may lie behind), -1: nowhere */
     int64_t committed; /* last one that Kafka confirmed in this epoch, -1: none */
-    /* The commit that waits (has_commit), and the one in flight (sent). */
+    /* The commit that waits (has_commit), and the one in flight (sent). Shrinking: the broker refused the last one as
+     * too large, and a cut one comes. */
     wf_commit commit;
     bool has_commit;
     wf_commit sent;
     bool in_flight;
+    bool shrinking;
 } wf_poller_slot;
 
 typedef struct wf_poller_topic {

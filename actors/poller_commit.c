@@ -18,7 +18,7 @@ static void drop(wf_commit *commit) {
 void wf_poller_drop_commits(wf_poller_slot *slot) {
     if (slot->has_commit) drop(&slot->commit);
     if (slot->in_flight) drop(&slot->sent);
-    slot->has_commit = slot->in_flight = false;
+    slot->has_commit = slot->in_flight = slot->shrinking = false;
 }
 
 void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message) {
@@ -31,6 +31,12 @@ void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message
         drop(&commit);
         return;
     }
+    if (commit.again && (!slot->shrinking || slot->has_commit)) { /* a newer one was sent, or waits */
+        slot->shrinking = false;
+        drop(&commit);
+        return;
+    }
+    if (commit.again) slot->shrinking = false;
     WF_CHECK(commit.offset >= slot->committed);
     if (slot->has_commit) drop(&slot->commit);
     slot->commit = commit;
@@ -43,7 +49,7 @@ static size_t collect(wf_poller_state *self, wf_kafka_partition *list) {
         wf_poller_slot *slot = &self->slots[i];
         if (!slot->has_commit) continue;
         slot->sent = slot->commit;
-        slot->has_commit = false;
+        slot->has_commit = slot->shrinking = false;
         slot->in_flight = true;
         list[count++] = (wf_kafka_partition){.topic = slot->topic,
                                              .partition = slot->partition,
@@ -109,16 +115,12 @@ static void confirm(wf_poller_state *self, wf_poller_slot *slot, wf_commit_outco
     weft_env_send(self->env, self->options.tracker, WF_MSG_COMMITTED, &committed, sizeof committed);
 }
 
-/* The broker's limit is lower than ours: the offset counts more than the map. */
+/* The broker's limit is lower than ours: the encoder learns it, and sends what fits. */
 static void shrink(wf_poller_state *self, wf_poller_slot *slot) {
-    weft_env_log(self->env, WEFT_LOG_ERROR,
-                 "broker takes no metadata of %u bytes (lower offset.metadata.max.bytes): committed without the map "
-                 "topic=%s partition=%d",
-                 slot->sent.metadata_bytes, slot->topic, slot->partition);
-    self->metrics.metadata_dropped++;
-    drop(&slot->sent);
-    slot->sent.metadata_bytes = 0;
-    take_back(slot);
+    slot->in_flight = false;
+    slot->shrinking = true;
+    weft_env_send(self->env, self->options.encoder, WF_MSG_TOO_LARGE, &slot->sent, sizeof slot->sent);
+    slot->sent.metadata = NULL;
 }
 
 static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_error error) {

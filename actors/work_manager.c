@@ -39,18 +39,19 @@ static uint32_t slot_index(const wf_work_manager_state *self, const wf_work_slot
 
 /* --- outboxes */
 
-static void send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes) {
+void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes) {
     if (outbox->count) weft_env_send(env, to, type, outbox->items, outbox->count * item_bytes);
     outbox->count = 0;
 }
 
 static void flush_offsets(wf_work_manager_state *self, weft_env *env) {
-    send_all(env, self->options.tracker, WF_MSG_FETCHED, &self->fetched, sizeof(wf_fetched));
-    send_all(env, self->options.tracker, WF_MSG_COMPLETED, &self->completed, sizeof(wf_completed));
+    wf_work_send_all(env, self->options.tracker, WF_MSG_FETCHED, &self->fetched, sizeof(wf_fetched));
+    wf_work_send_all(env, self->options.tracker, WF_MSG_COMPLETED, &self->completed, sizeof(wf_completed));
 }
 
 static void flush_home(wf_work_manager_state *self, weft_env *env) {
-    send_all(env, self->options.exporter, WF_MSG_COMPLETIONS, &self->completions, sizeof(weft_event_completion));
+    wf_work_send_all(env, self->options.exporter, WF_MSG_COMPLETIONS, &self->completions,
+                     sizeof(weft_event_completion));
     if (self->credit_records == 0 && self->credit_bytes == 0 && self->home.count == 0) return;
     wf_credit credit = {.head = self->home.head,
                         .blocks = self->home.count,
@@ -415,6 +416,17 @@ static void on_progress(void *state, weft_env *env, const weft_message *message)
     }
 }
 
+/* The record at the frontier may start under any limit. */
+static void on_map_limit(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    wf_work_manager_options *options = &((wf_work_manager_state *)state)->options;
+    const wf_map_limit *limit = message->body;
+    options->map_bytes = limit->bytes;
+    options->map_runs = wf_metadata_runs_that_fit(limit->bytes);
+    options->map_span = wf_metadata_span_that_fits(limit->bytes);
+    if (options->map_span == 0) options->map_span = 1;
+}
+
 static void on_worker_up(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     const wf_worker_up *up = message->body;
@@ -426,57 +438,6 @@ static void on_subscribe(void *state, weft_env *env, const weft_message *message
     (void)env;
     wf_work_manager_state *self = state;
     self->want_completions = ((const wf_subscribe *)message->body)->completions;
-}
-
-static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_gauges *gauges) {
-    const wf_work_slot *slot = &self->slots[index];
-    *gauges = (wf_gauges){
-        .slot = index, .owner = WF_GAUGES_MANAGER, .blocking_since_ns = slot->head ? slot->head->received_ns : 0};
-    weft_partition_metrics *metrics = &gauges->metrics;
-    metrics->topic = slot->topic;
-    metrics->partition = slot->partition;
-    metrics->epoch = slot->epoch;
-    metrics->blocking_offset = slot->head ? slot->head->offset : -1;
-    metrics->queued = self->lanes.slots[index].queued;
-    metrics->in_flight = slot->out;
-    metrics->succeeded = slot->succeeded;
-    metrics->failed = slot->failed;
-    metrics->retried = slot->retried;
-    metrics->restored = slot->skipped;
-    metrics->paused = slot->paused;
-    metrics->held = slot->held && !slot->paused;
-}
-
-/* The queues of topics that have a partition here. */
-static void send_queues(const wf_work_manager_state *self, weft_env *env, weft_actor_id to) {
-    wf_work_outbox queues = {0};
-    for (uint32_t group = 0; group < self->topic_count; group++) {
-        bool here = false;
-        for (uint32_t i = 0; i < self->slot_count && !here; i++)
-            here = self->slots[i].phase != WF_WORK_GONE && self->lanes.slots[i].group == group;
-        for (uint32_t i = 0; here && i < self->lanes.virtual_count; i++)
-            *(wf_queue *)wf_work_append(&queues, sizeof(wf_queue)) = (wf_queue){
-                self->topics[group], .virtual_partition = i, .queued = wf_lanes_virtual_queued(&self->lanes, group, i)};
-    }
-    send_all(env, to, WF_MSG_QUEUES, &queues, sizeof(wf_queue));
-    free(queues.items);
-}
-
-static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
-    wf_work_manager_state *self = state;
-    wf_work_outbox gauges = {0};
-    for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].phase != WF_WORK_GONE) fill_gauges(self, i, wf_work_append(&gauges, sizeof(wf_gauges)));
-    send_all(env, message->from, WF_MSG_GAUGES, &gauges, sizeof(wf_gauges));
-    free(gauges.items);
-    send_queues(self, env, message->from);
-    wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
-    end.metrics.total_queued = self->lanes.queued;
-    end.metrics.total_in_flight = self->lent_records + self->parked_records;
-    end.metrics.total_pending = self->parked_records;
-    end.metrics.workers = self->workers.live;
-    end.metrics.workers_busy = self->workers.live - self->workers.load_count[0];
-    weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
 }
 
 static bool on_turn(void *state, weft_env *env) {
@@ -547,7 +508,7 @@ static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
         for (const wf_record *record = self->slots[i].head; record; record = record->slot_next)
             if (record->state != WF_RECORD_QUEUED)
                 *(wf_abandoned *)wf_work_append(&abandoned, sizeof(wf_abandoned)) = describe(env, record);
-    send_all(env, 1, WF_MSG_ABANDONED, &abandoned, sizeof(wf_abandoned));
+    wf_work_send_all(env, 1, WF_MSG_ABANDONED, &abandoned, sizeof(wf_abandoned));
     free(abandoned.items);
 }
 
@@ -578,12 +539,13 @@ const weft_actor_class wf_work_manager = {
             [WF_MSG_REVOKE] = on_revoke,
             [WF_MSG_ASSIGNED] = on_assigned,
             [WF_MSG_PROGRESS] = on_progress,
+            [WF_MSG_MAP_LIMIT] = on_map_limit,
             [WF_MSG_WORKER_UP] = on_worker_up,
             [WF_MSG_DONE] = wf_work_on_done,
             [WF_MSG_UNPARKED] = wf_work_on_unparked,
             [WF_MSG_PAUSE] = on_pause,
             [WF_MSG_SUBSCRIBE] = on_subscribe,
-            [WF_MSG_GAUGES_ASK] = on_gauges_ask,
+            [WF_MSG_GAUGES_ASK] = wf_work_on_gauges_ask,
         },
     .on_timer = on_timer,
     .on_turn = on_turn,

@@ -127,7 +127,11 @@ typedef struct wf_work_manager_state {
     uint64_t policy_silent;    /* and how many went without one */
 } wf_work_manager_state;
 
+/* The answer to GAUGES_ASK (work_gauges.c). */
+void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *message);
 void *wf_work_append(wf_work_outbox *outbox, size_t item_bytes);
+/* One message with all items, if there are any; the outbox is empty then. */
+void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes);
 void wf_work_unlink(wf_work_slot *slot, wf_record *record);
 void wf_work_go_home(wf_work_manager_state *self, wf_record *record);
 /* Fence what is out of a slot: it goes home when it comes back, and counts for nothing. */

@@ -80,12 +80,16 @@ typedef struct wf_commit {
     char *metadata; /* malloc'ed, ends with a NUL; NULL: none */
     uint32_t metadata_bytes;
     bool final;
+    bool again; /* the broker refused it as too large, and this is the cut one: anything newer goes before it */
 } wf_commit;
+
+typedef struct wf_map_limit {
+    uint32_t bytes; /* what the metadata of a commit may have */
+} wf_map_limit;
 
 typedef enum wf_commit_outcome {
     WF_COMMIT_OK = 0,
-    WF_COMMIT_TOO_LARGE, /* the broker's limit is lower than ours: nothing of this partition was committed */
-    WF_COMMIT_REFUSED,   /* the epoch is over */
+    WF_COMMIT_REFUSED, /* the epoch is over */
 } wf_commit_outcome;
 
 typedef struct wf_committed {

@@ -10,6 +10,7 @@
 
 #include "fake_env.h"
 #include "messages.h"
+#include "metadata.h"
 #include "metadata_encoder.h"
 #include "must.h"
 #include "require.h"
@@ -17,10 +18,11 @@
 
 TestSuite(metadata_encoder, .timeout = 60);
 
-enum { TRACKER = 2, POLLER = 4, EXPORTER = 5 };
+enum { TRACKER = 2, POLLER = 4, EXPORTER = 5, MANAGER = 6 };
 
 static void start(fake_env *fake, uint32_t max_bytes) {
-    wf_metadata_encoder_options options = {.tracker = TRACKER, .poller = POLLER, .max_bytes = max_bytes};
+    wf_metadata_encoder_options options = {
+        .tracker = TRACKER, .poller = POLLER, .manager = MANAGER, .max_bytes = max_bytes};
     fake_env_start(fake, &wf_metadata_encoder, &options, 1);
 }
 
@@ -89,19 +91,90 @@ Test(metadata_encoder, maps__out_and_back__the_same) {
     fake_env_end(&fake);
 }
 
-Test(metadata_encoder, map_does_not_fit__offset_alone_and_counted) {
+enum { MANY = 600 };
+
+/* Runs that no encoding makes small. */
+static void scatter(wf_offset_run runs[MANY]) {
+    for (int i = 0; i < MANY; i++) runs[i] = (wf_offset_run){10 + 7919 * (int64_t)i, 11 + 7919 * (int64_t)i + i % 3};
+}
+
+/* The commit's map is the longest beginning of these runs that fits. Frees it. */
+static void expect_cut(wf_commit commit, const wf_offset_run runs[MANY], size_t max_bytes) {
+    wf_offset_run *back = NULL;
+    size_t count = 0;
+    REQUIRE(commit.metadata && commit.metadata_bytes <= max_bytes);
+    REQUIRE_EQ(wf_metadata_decode(commit.offset, commit.metadata, commit.metadata_bytes, &back, &count), WEFT_OK);
+    REQUIRE(count < MANY && memcmp(back, runs, count * sizeof *runs) == 0);
+    REQUIRE(wf_metadata_size(commit.offset, runs, count + 1) > max_bytes, "one more would have fitted");
+    free(back);
+    free(commit.metadata);
+}
+
+Test(metadata_encoder, map_does_not_fit__cut_to_what_does_and_counted) {
     fake_env fake;
-    wf_offset_run runs[600];
-    for (int i = 0; i < 600; i++) runs[i] = (wf_offset_run){10 + 7919 * (int64_t)i, 11 + 7919 * (int64_t)i + i % 3};
-    start(&fake, 64);
-    wf_commit commit = encode(&fake, 5, runs, 600, false);
-    REQUIRE(commit.metadata == NULL);
+    wf_offset_run runs[MANY];
+    scatter(runs);
+    start(&fake, 200);
+    expect_cut(encode(&fake, 5, runs, MANY, false), runs, 200);
     REQUIRE(fake_env_logged(&fake, "map does not fit"));
     REQUIRE_EQ(ask(&fake).metrics.metadata_dropped, 1);
-    commit = encode(&fake, 5, runs, 1, false);
-    REQUIRE(commit.metadata_bytes > 0 && commit.metadata_bytes <= 64);
+    wf_commit commit = encode(&fake, 5, runs, 1, false);
+    REQUIRE(commit.metadata_bytes > 0 && commit.metadata_bytes <= 200);
     free(commit.metadata);
     REQUIRE_EQ(ask(&fake).metrics.metadata_dropped, 1);
+    fake_env_end(&fake);
+}
+
+/* The poller says that the broker refused this commit; what comes back. */
+static wf_commit refuse(fake_env *fake, wf_commit commit) {
+    int64_t offset = commit.offset;
+    fake_env_tell(fake, POLLER, WF_MSG_TOO_LARGE, &commit, sizeof commit);
+    fake_sent sent;
+    REQUIRE(fake_env_take(fake, WF_MSG_COMMIT, &sent));
+    REQUIRE_EQ(sent.to, POLLER);
+    commit = *(const wf_commit *)sent.body;
+    REQUIRE(commit.again && commit.slot == 3 && commit.epoch == 9 && commit.offset == offset);
+    return commit;
+}
+
+static uint32_t limit_told(fake_env *fake) {
+    fake_sent sent;
+    if (!fake_env_take(fake, WF_MSG_MAP_LIMIT, &sent)) return 0;
+    REQUIRE_EQ(sent.to, MANAGER);
+    return ((const wf_map_limit *)sent.body)->bytes;
+}
+
+Test(metadata_encoder, broker_refuses__half_of_it_is_the_limit_from_then_on) {
+    fake_env fake;
+    wf_offset_run runs[MANY];
+    scatter(runs);
+    start(&fake, 4096);
+    wf_commit large = encode(&fake, 5, runs, MANY, false), other = encode(&fake, 5, runs, 300, false);
+    uint32_t limit = large.metadata_bytes / 2;
+    REQUIRE(limit < other.metadata_bytes && other.metadata_bytes / 2 < limit);
+
+    wf_commit cut = refuse(&fake, large);
+    REQUIRE_EQ(limit_told(&fake), limit);
+    expect_cut(cut, runs, limit);
+    uint32_t lower = other.metadata_bytes / 2;
+    cut = refuse(&fake, other);
+    REQUIRE_EQ(limit_told(&fake), lower);
+    expect_cut(cut, runs, lower);
+    expect_cut(encode(&fake, 5, runs, MANY, true), runs, lower);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, broker_refuses__what_was_sent_before_the_limit_was_known__does_not_raise_it) {
+    fake_env fake;
+    wf_offset_run runs[MANY];
+    scatter(runs);
+    start(&fake, 4096);
+    wf_commit small = encode(&fake, 5, runs, 100, false), large = encode(&fake, 5, runs, MANY, false);
+    uint32_t limit = small.metadata_bytes / 2;
+    free(refuse(&fake, small).metadata);
+    REQUIRE_EQ(limit_told(&fake), limit);
+    expect_cut(refuse(&fake, large), runs, limit);
+    REQUIRE_EQ(limit_told(&fake), 0);
     fake_env_end(&fake);
 }
 

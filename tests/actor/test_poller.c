@@ -377,19 +377,83 @@ Test(poller, commit__fails__tried_again_after_100_200_400_ms) {
     finish(&shore);
 }
 
-Test(poller, commit__metadata_too_large_for_the_broker__offset_alone) {
+/* The poller's question for a smaller map; its metadata is to be freed. */
+static bool take_too_large(coast *at, wf_commit *ret_commit) {
+    fake_sent sent;
+    if (!fake_env_take(&at->fake, WF_MSG_TOO_LARGE, &sent)) return false;
+    REQUIRE_EQ(sent.to, ENCODER);
+    *ret_commit = *(const wf_commit *)sent.body;
+    return true;
+}
+
+/* And the encoder's answer. */
+static void commit_again(coast *at, wf_commit refused, const char *metadata) {
+    free(refused.metadata);
+    refused.metadata = metadata ? strdup(metadata) : NULL;
+    refused.metadata_bytes = metadata ? (uint32_t)strlen(metadata) : 0;
+    refused.again = true;
+    fake_env_tell(&at->fake, ENCODER, WF_MSG_COMMIT, &refused, sizeof refused);
+}
+
+static void begin_with_small_limit(coast *at) {
+    begin(at);
+    add_records(at, 0, 90);
+    fake_cluster_set_metadata_max(at->cluster, 8);
+    give(at, 1);
+    commit(at, 0, 10, "a map of many bytes", false);
+    flow(at);
+}
+
+Test(poller, commit__metadata_too_large_for_the_broker__the_cut_one_is_committed) {
     coast shore;
     wf_committed result;
-    begin(&shore);
-    add_records(&shore, 0, 90);
-    fake_cluster_set_metadata_max(shore.cluster, 4);
-    give(&shore, 1);
-    commit(&shore, 0, 10, "a map of many bytes", false);
+    wf_commit refused;
+    begin_with_small_limit(&shore);
+    REQUIRE(take_too_large(&shore, &refused) && refused.offset == 10 && refused.metadata_bytes == 19);
+    fake_env_advance(&shore.fake, 1000 * ms);
     flow(&shore);
+    REQUIRE_EQ(stored(&shore, 0), -1);
+    commit_again(&shore, refused, "a map");
+    flow(&shore);
+    REQUIRE_EQ(stored(&shore, 0), 10);
+    REQUIRE(take_committed(&shore, &result) && result.outcome == WF_COMMIT_OK && result.metadata_bytes == 5);
+    finish(&shore);
+}
+
+Test(poller, commit__cut_one_comes_late__the_newer_one_stands) {
+    coast shore;
+    wf_committed result;
+    wf_commit refused;
+    begin_with_small_limit(&shore);
+    REQUIRE(take_too_large(&shore, &refused));
+    commit(&shore, 0, 10, "newer", false);
+    fake_env_advance(&shore.fake, 1000 * ms);
+    flow(&shore);
+    REQUIRE(take_committed(&shore, &result) && result.metadata_bytes == 5);
+    commit_again(&shore, refused, "old");
+    fake_env_advance(&shore.fake, 1000 * ms);
+    flow(&shore);
+    REQUIRE(!take_committed(&shore, &result), "an older map went over a newer one");
+    finish(&shore);
+}
+
+Test(poller, revoke__cut_commit_is_awaited__before_the_partition_is_released) {
+    coast shore;
+    wf_committed result;
+    wf_commit refused;
+    begin_with_small_limit(&shore);
+    fake_kafka_take(shore.kafka, all, 1, false);
+    flow(&shore);
+    say_drained(&shore, 0);
+    flow(&shore);
+    REQUIRE(take_too_large(&shore, &refused));
+    REQUIRE_EQ(fake_kafka_seen(shore.kafka)->unassigns, 0);
+    commit_again(&shore, refused, NULL);
     fake_env_advance(&shore.fake, 1000 * ms);
     flow(&shore);
     REQUIRE_EQ(stored(&shore, 0), 10);
-    REQUIRE(take_committed(&shore, &result) && result.outcome == WF_COMMIT_OK && result.metadata_bytes == 0);
+    REQUIRE_EQ(fake_kafka_seen(shore.kafka)->unassigns, 1);
+    REQUIRE(take_committed(&shore, &result));
     finish(&shore);
 }
 

@@ -230,6 +230,25 @@ Test(work_manager_limits, gate__beyond_span_and_runs__waits_for_progress) {
     desk_end(&desk);
 }
 
+Test(work_manager_limits, gate__lower_limit_of_the_broker__only_the_record_at_the_frontier_starts) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 8);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    wf_map_limit limit = {.bytes = 1};
+    fake_env_tell(&desk.fake, DESK_TRACKER, WF_MSG_MAP_LIMIT, &limit, sizeof limit);
+    desk_feed(&desk, 0, 0, own_keys, 8);
+    for (int64_t i = 0; i < 8; i++) {
+        wf_slice slice = work(&desk);
+        REQUIRE_EQ(slice.head->offset, i);
+        expect_idle(&desk);
+        desk_done(&desk, slice, WF_DONE_SUCCESS);
+    }
+    REQUIRE_EQ(desk_frontier(&desk, 0), 8);
+    desk_end(&desk);
+}
+
 Test(work_manager_limits, gate__completions_that_no_progress_has_told__count_as_runs) {
     work_desk desk;
     wf_work_manager_options options = desk_options();

@@ -298,7 +298,7 @@ static void dispose(const sim_mail *mail) {
     if (mail->type == WF_MSG_RESTORE) free(((const wf_restore *)body)->metadata);
     if (mail->type == WF_MSG_ASSIGNED) free(((const wf_assigned *)body)->runs);
     if (mail->type == WF_MSG_SNAPSHOT) free(((const wf_snapshot *)body)->runs);
-    if (mail->type == WF_MSG_COMMIT) free(((const wf_commit *)body)->metadata);
+    if (mail->type == WF_MSG_COMMIT || mail->type == WF_MSG_TOO_LARGE) free(((const wf_commit *)body)->metadata);
     if (mail->type == WF_MSG_REPORT) free(((const wf_report *)body)->metrics);
     if (mail->type == WF_MSG_UNPARKED)
         for (size_t i = 0; i < mail->bytes / sizeof(wf_unparked); i++) free(((const wf_unparked *)body)[i].reason);
