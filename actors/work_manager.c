@@ -130,6 +130,7 @@ static void check_restored(wf_work_manager_state *self, weft_env *env, wf_work_s
     weft_env_log(env, WEFT_LOG_WARN, "committed map refused topic=%s partition=%d map_end=%lld log_end=%lld",
                  slot->topic, slot->partition, (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
     forget_restored(slot);
+    self->maps_refused++;
     wf_partition refused = {.slot = slot_index(self, slot), .epoch = slot->epoch};
     weft_env_send(env, self->options.tracker, WF_MSG_MAP_REFUSED, &refused, sizeof refused);
 }
@@ -472,6 +473,7 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
     send_queues(self, env, message->from);
     wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
     end.metrics.total_queued = self->lanes.queued;
+    end.metrics.metadata_refused = self->maps_refused;
     end.metrics.total_in_flight = self->lent_records + self->parked_records;
     end.metrics.total_pending = self->parked_records;
     end.metrics.workers = self->workers.live;
