@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "harness.h"
 #include "heard.h"
@@ -128,6 +129,67 @@ Test(scenarios, static_member__restarts__nobody_rebalances_and_its_map_is_honour
     for (int i = 0; i < 2; i++) cr_expect(eq(int, harness_stop(members[i], 10000), WEFT_OK));
     cr_expect(harness_is_content(members[owner], text, sizeof text), "%s", text);
     for (int i = 0; i < 2; i++) harness_free(&members[i]);
+    judge_free(judge);
+    free(group);
+    free(topic);
+}
+
+/* --- three members, each of them restarted in turn at half way */
+
+static bool has_some(const weft_metrics *metrics, void *context) {
+    (void)context;
+    return metrics->partition_count > 0;
+}
+
+static weft_result nap(harness *under_test, const weft_record *record, judge_ticket ticket, void *context) {
+    const struct timespec pause = {.tv_nsec = 100000};
+
+    (void)under_test;
+    (void)record;
+    (void)ticket;
+    (void)context;
+    nanosleep(&pause, NULL);
+    return WEFT_SUCCESS;
+}
+
+Test(scenarios, rolling_restart_of_three__at_half_way__each_record_once) {
+    char *topic = must_name("rolling"), *group = must_name("rolling"), text[TEXT];
+    const char *settings[] = {"threads",
+                              "2",
+                              "queue.max.records",
+                              "2000",
+                              "kafka.heartbeat.interval.ms",
+                              "200",
+                              "kafka.partition.assignment.strategy",
+                              "range",
+                              NULL};
+    keyed_plan records = {.topic = topic, .partitions = 6, .records = 60000, .keys = 600, .value_bytes = 30};
+    test_judge *judge = judge_new(JUDGE_KEYS);
+    harness_plan plan = {.bootstrap = bootstrap(),
+                         .real_broker = true,
+                         .topics = topic,
+                         .group = group,
+                         .settings = settings,
+                         .judge = judge,
+                         .work = nap};
+    harness *members[3];
+
+    topic_create(bootstrap(), topic, 6, NULL);
+    produce_keyed(bootstrap(), &records);
+    for (int i = 0; i < 3; i++) members[i] = harness_start(&plan);
+    harness_expect(members[0], topic, 6);
+    cr_expect(harness_await(members[0], 30000, PATIENCE_MS));
+    for (int i = 0; i < 3; i++) {
+        cr_expect(eq(int, harness_stop(members[i], 10000), WEFT_OK));
+        harness_free(&members[i]);
+        members[i] = harness_start(&plan);
+        cr_expect(harness_await_metrics(members[i], has_some, NULL, PATIENCE_MS, NULL));
+    }
+    harness_expect(members[0], topic, 6);
+    cr_expect(harness_await_all(members[0], PATIENCE_MS));
+    for (int i = 0; i < 3; i++) cr_expect(eq(int, harness_stop(members[i], 10000), WEFT_OK));
+    cr_expect(harness_is_content(members[0], text, sizeof text), "%s", text);
+    for (int i = 0; i < 3; i++) harness_free(&members[i]);
     judge_free(judge);
     free(group);
     free(topic);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A cluster that moves and a network that is slow, under load: leaders and coordinators change, fetches fail, answers
- * take half a second; and thirty memberships that are lost and found again, after which nothing is left over.
+ * take half a second; thirty rebalances, after which nothing is left over; and a member whose handlers stand still.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -131,15 +132,15 @@ static void expect_at_most(const char *path, size_t most) {
     cr_expect(le(sz, entries_of(path), most), "%s", path);
 }
 
-enum { MEMBERS = 5, ROUNDS = 6 };
+enum { MEMBERS = 10, ROUNDS = 3 };
 
-/* Five groups of one member in one process: each rebalance takes three seconds on the mock, whatever the member does.
+/* Ten groups of one member in one process: each rebalance takes three seconds on the mock, whatever the member does.
  */
 Test(consumer_network, thirty_rebalances__descriptors_and_threads__as_before) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 2, .records = 200, .keys = 40, .value_bytes = 50};
     const char *settings[] = {"threads", "1", "commit.interval.ms", "20", NULL};
-    const int rebalancing[MEMBERS] = {27, 27, 27, 27, 27};
+    const int rebalancing[MEMBERS] = {27, 27, 27, 27, 27, 27, 27, 27, 27, 27};
     harness *members[MEMBERS];
     size_t descriptors = 0, threads = 0;
 
@@ -155,7 +156,7 @@ Test(consumer_network, thirty_rebalances__descriptors_and_threads__as_before) {
         for (int i = 0; i < MEMBERS; i++)
             cr_assert(harness_await_metrics(members[i], is_assigned_again, &assignments, PATIENCE_MS, NULL),
                       "member %d round %" PRIu64, i, round);
-        if (round == 2) {
+        if (round == 1) {
             descriptors = entries_of("/proc/self/fd");
             threads = entries_of("/proc/self/task");
         }
@@ -167,5 +168,66 @@ Test(consumer_network, thirty_rebalances__descriptors_and_threads__as_before) {
         harness_expect(members[i], "t", 2);
         finish(members[i], false);
     }
+    mock_close(mock);
+}
+
+/* --- a handler that takes twice as long as Kafka waits for a member that does not poll */
+
+typedef struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool open;
+} gate;
+
+static void gate_open(gate *self) {
+    pthread_mutex_lock(&self->mutex);
+    self->open = true;
+    pthread_cond_broadcast(&self->changed);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static void gate_pass(gate *self) {
+    pthread_mutex_lock(&self->mutex);
+    while (!self->open) pthread_cond_wait(&self->changed, &self->mutex);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static weft_result wait_always(harness *under_test, const weft_record *record, judge_ticket ticket, void *context) {
+    (void)under_test;
+    (void)record;
+    (void)ticket;
+    gate_pass(context);
+    return WEFT_SUCCESS;
+}
+
+Test(consumer_network, handlers_stand_still_for_two_poll_intervals__member_stays_and_queue_is_bounded) {
+    mock_cluster *mock = mock_open(1);
+    keyed_plan plan = {.topic = "t", .partitions = 2, .records = 20000, .keys = 200, .value_bytes = 100};
+    const char *settings[] = {
+        "threads", "2", "queue.max.records", "500", "drain.timeout.ms", "500", "kafka.max.poll.interval.ms",
+        "10600",   NULL};
+    gate door = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    weft_metrics *metrics;
+    harness *under_test;
+    char text[TEXT];
+
+    mock_topic(mock, "t", 2);
+    produce_keyed(mock_bootstrap(mock), &plan);
+    under_test = harness_start(&(harness_plan){
+        .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = wait_always, .context = &door});
+    harness_expect(under_test, "t", 2);
+    cr_assert(harness_await_metrics(under_test, harness_is_assigned, NULL, PATIENCE_MS, NULL));
+    /* It must be real time that passes: the clock of the membership is the broker's. */
+    cr_expect(eq(int, weft_consumer_wait(harness_consumer(under_test), 21500), WEFT_ETIMEOUT));
+    cr_assert(harness_await_metrics(under_test, harness_is_assigned, NULL, PATIENCE_MS, &metrics));
+    cr_expect(eq(u64, metrics->system.assignments, 1));
+    cr_expect(le(u64, metrics->system.total_queued + metrics->system.total_in_flight, 500));
+    cr_expect(metrics->system.is_paused);
+    free(metrics);
+    gate_open(&door);
+    cr_expect(harness_await_all(under_test, PATIENCE_MS));
+    cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK));
+    cr_expect(harness_is_content(under_test, text, sizeof text), "%s", text);
+    harness_free(&under_test);
     mock_close(mock);
 }
