@@ -2,6 +2,7 @@
 #include "kafka_setting.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What the door relies on; a user's own value for one of them must be the same. */
@@ -30,12 +31,15 @@ static bool is_secret(const char *name) {
     return false;
 }
 
-/* Always WEFT_ECONFIG, or WEFT_ENOMEM. Secret values are not shown. */
-static weft_status refuse_setting(const char *name, const char *value, const char *reason, char **ret_error) {
+/* One line more in *text; always WEFT_ECONFIG, or WEFT_ENOMEM. Secret values are not shown. */
+static weft_status refuse_setting(const char *name, const char *value, const char *reason, char **text) {
     const char *shown = !value ? "" : is_secret(name) ? "(not shown)" : value;
-    char *text = NULL;
-    if (asprintf(&text, "kafka setting %s = \"%s\": %s", name, shown, reason) < 0) return WEFT_ENOMEM;
-    *ret_error = text;
+    char *longer = NULL;
+    if (asprintf(&longer, "%s%skafka setting %s = \"%s\": %s", *text ? *text : "", *text ? "\n" : "", name, shown,
+                 reason) < 0)
+        return WEFT_ENOMEM;
+    free(*text);
+    *text = longer;
     return WEFT_ECONFIG;
 }
 
@@ -44,20 +48,21 @@ static bool is_filled(const char *value) {
 }
 
 weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t count, char **ret_error) {
+    weft_status status = WEFT_OK;
     for (size_t i = 0; i < fixed_count; i++) {
         const wf_kafka_setting *fixed = &fixed_settings[i];
         const char *value = wf_kafka_setting_value(settings, count, fixed->name);
         if (!value || strcmp(value, fixed->value) == 0) continue;
         char reason[64];
         snprintf(reason, sizeof reason, "weft needs it to be %s", fixed->value);
-        return refuse_setting(fixed->name, value, reason, ret_error);
+        status = refuse_setting(fixed->name, value, reason, ret_error);
     }
     if (!is_filled(wf_kafka_setting_value(settings, count, "bootstrap.servers")) &&
         !is_filled(wf_kafka_setting_value(settings, count, "metadata.broker.list")))
-        return refuse_setting("bootstrap.servers", "", "at least one broker must be named", ret_error);
+        status = refuse_setting("bootstrap.servers", "", "at least one broker must be named", ret_error);
     if (!is_filled(wf_kafka_setting_value(settings, count, "group.id")))
-        return refuse_setting("group.id", "", "a consumer group must be named", ret_error);
-    return WEFT_OK;
+        status = refuse_setting("group.id", "", "a consumer group must be named", ret_error);
+    return status;
 }
 
 bool wf_kafka_settings_defaults(wf_kafka_set set, void *conf) {
@@ -69,13 +74,14 @@ bool wf_kafka_settings_defaults(wf_kafka_set set, void *conf) {
 
 weft_status wf_kafka_settings_apply(const wf_kafka_setting *settings, size_t count, wf_kafka_set set, void *conf,
                                     char **ret_error) {
+    weft_status status = WEFT_OK;
     char reason[512];
     for (size_t i = 0; i < count + fixed_count; i++) {
         const wf_kafka_setting *setting = i < count ? &settings[i] : &fixed_settings[i - count];
         if (!set(conf, setting->name, setting->value, reason, sizeof reason))
-            return refuse_setting(setting->name, setting->value, reason, ret_error);
+            status = refuse_setting(setting->name, setting->value, reason, ret_error);
     }
-    return WEFT_OK;
+    return status;
 }
 
 const char *wf_kafka_settings_warning(const wf_kafka_setting *settings, size_t count, int version) {

@@ -13,15 +13,16 @@
 /* What the library offers to set one: false with a reason. */
 typedef bool (*wf_kafka_set)(void *conf, const char *name, const char *value, char *reason, size_t reason_bytes);
 
-/* WEFT_OK; WEFT_ECONFIG with a text: a setting that the door relies on has another value, or one that is needed is
- * missing or empty. */
+/* WEFT_OK; WEFT_ECONFIG with a line for each setting that the door relies on and that has another value, or that is
+ * needed and missing or empty. Lines are added to *ret_error, which is NULL or malloc'ed. */
 weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t count, char **ret_error);
 
 /* Set what is better than the library's own choice; the user's settings come later and win. True: this version of the
  * library can be told how soon a fetcher with a full queue looks again (from 2.2 on). */
 bool wf_kafka_settings_defaults(wf_kafka_set set, void *conf);
 
-/* Set them all, and those that the door relies on. WEFT_ECONFIG with a text: the library refuses one. */
+/* Set them all, and those that the door relies on. WEFT_ECONFIG with a line for each that the library refuses, added to
+ * *ret_error in the same way. */
 weft_status wf_kafka_settings_apply(const wf_kafka_setting *settings, size_t count, wf_kafka_set set, void *conf,
                                     char **ret_error);
 

@@ -50,6 +50,7 @@ void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *messa
     send_queues(self, env, message->from);
     wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
     end.metrics.total_queued = self->lanes.queued;
+    end.metrics.metadata_refused = self->maps_refused;
     end.metrics.total_in_flight = self->lent_records + self->parked_records;
     end.metrics.total_pending = self->parked_records;
     end.metrics.workers = self->workers.live;

@@ -131,6 +131,7 @@ static void check_restored(wf_work_manager_state *self, weft_env *env, wf_work_s
     weft_env_log(env, WEFT_LOG_WARN, "committed map refused topic=%s partition=%d map_end=%lld log_end=%lld",
                  slot->topic, slot->partition, (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
     forget_restored(slot);
+    self->maps_refused++;
     wf_partition refused = {.slot = slot_index(self, slot), .epoch = slot->epoch};
     weft_env_send(env, self->options.tracker, WF_MSG_MAP_REFUSED, &refused, sizeof refused);
 }

@@ -103,6 +103,7 @@ typedef struct wf_work_manager_state {
     uint32_t topic_count;
     wf_work_slot *slots;
     uint32_t slot_count;
+    uint64_t maps_refused; /* committed maps that reached beyond the log */
     uint32_t active_count; /* slots that are not GONE */
     uint32_t lent_records;
     uint32_t parked_records;

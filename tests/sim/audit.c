@@ -264,6 +264,9 @@ void sim_audit_gauges(sim_world *world) {
     SIM_CHECK(system->total_queued == queued, "gauge total_queued is %llu", (unsigned long long)system->total_queued);
     SIM_CHECK(system->total_in_flight == manager->lent_records + manager->parked_records, "gauge total_in_flight");
     SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
+    SIM_CHECK(system->metadata_refused == world->truth->maps_refused,
+              "gauge metadata_refused is %llu, the truth is %llu", (unsigned long long)system->metadata_refused,
+              (unsigned long long)world->truth->maps_refused);
     SIM_CHECK(system->held_bytes == wf_record_pool_held_bytes(&sim_poller(world)->pool), "gauge held_bytes");
     audit_queues(world->report);
     bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes;

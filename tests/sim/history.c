@@ -241,17 +241,15 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
     free(world);
 }
 
-void sim_history_run(uint64_t seed, uint64_t steps_max, sim_history *history) {
-    sim_plan plan;
-    sim_plan_make(&plan, seed);
+void sim_history_run(const sim_plan *plan, uint64_t seed, uint64_t steps_max, sim_history *history) {
     sim_chance chance = {.state = seed};
     sim_broker broker;
-    sim_broker_init(&broker, &plan, &chance);
+    sim_broker_init(&broker, plan, &chance);
     broker.now_ns = second_ns;
-    sim_broker_append(&broker, (uint32_t)sim_between(&chance, 1, plan.records));
-    for (uint32_t i = 1; i <= plan.incarnations; i++) {
-        sim_trace("incarnation %u of %u", i, plan.incarnations);
-        run_incarnation(&plan, &chance, &broker, i == plan.incarnations, steps_max, history);
+    sim_broker_append(&broker, (uint32_t)sim_between(&chance, 1, plan->records));
+    for (uint32_t i = 1; i <= plan->incarnations; i++) {
+        sim_trace("incarnation %u of %u", i, plan->incarnations);
+        run_incarnation(plan, &chance, &broker, i == plan->incarnations, steps_max, history);
     }
     history->virtual_ns = broker.now_ns;
     sim_broker_deinit(&broker);

@@ -6,7 +6,7 @@
 #ifndef SIM_HISTORY_H
 #define SIM_HISTORY_H
 
-#include <stdint.h>
+#include "plan.h"
 
 typedef struct sim_history {
     uint64_t steps;   /* so far */
@@ -14,6 +14,7 @@ typedef struct sim_history {
     uint64_t virtual_ns;
 } sim_history;
 
-void sim_history_run(uint64_t seed, uint64_t steps_max, sim_history *history);
+/* `chance`: the seed of all that the plan does not say. */
+void sim_history_run(const sim_plan *plan, uint64_t chance, uint64_t steps_max, sim_history *history);
 
 #endif

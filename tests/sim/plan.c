@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan.h"
 
+#include <string.h>
+
+#include "check.h"
 #include "metadata.h"
 
 static const uint64_t ms = 1000000;
@@ -96,4 +99,53 @@ void sim_plan_make(sim_plan *plan, uint64_t seed) {
     for (int i = 0; i < SIM_ACTIONS; i++)
         plan->weights[i] = (unsigned)sim_pick(&chance, (const uint64_t[]){1, 4, 12}, 3);
     plan->weights[SIM_TIME] = (unsigned)sim_pick(&chance, (const uint64_t[]){0, 1, 4}, 3);
+}
+
+/* Those first that make most of a history: what they take away, the others need not be tried on. */
+const sim_plan_field sim_plan_fields[] = {
+#define X(name, lowest) {#name, offsetof(sim_plan, name), sizeof((sim_plan){0}.name), lowest},
+    X(incarnations, 1) X(chaos_steps_max, 1) X(records, 1) X(partitions, 1) X(workers, 1) X(keys, 1) X(append_rate, 0)
+        X(rebalance_rate, 0) X(expel_rate, 0) X(pause_rate, 0) X(ask_rate, 0) X(trouble_rate, 0) X(fatal_rate, 0)
+            X(retention_rate, 0) X(throw_back_rate, 0) X(other_member, 0) X(cooperative, 0) X(commit_trouble_percent, 0)
+                X(null_key_percent, 0) X(hole_percent, 0) X(value_bytes_max, 0) X(fail_percent, 0) X(poison_percent, 0)
+                    X(pending_percent, 0) X(stall_percent, 0) X(pending_ns_max, 1) X(stall_ns_max, 1)
+                        X(broker_ns_max, 1) X(manager.handler_deadline_ns, 0) X(manager.max_attempts, 1)
+                            X(manager.slice_max_records, 1) X(manager.in_flight_max_records, 1)
+#undef X
+};
+
+const size_t sim_plan_field_count = sizeof sim_plan_fields / sizeof sim_plan_fields[0];
+
+const sim_plan_field *sim_plan_find(const char *name) {
+    for (size_t i = 0; i < sim_plan_field_count; i++)
+        if (strcmp(sim_plan_fields[i].name, name) == 0) return &sim_plan_fields[i];
+    return NULL;
+}
+
+uint64_t sim_plan_get(const sim_plan *plan, const sim_plan_field *field) {
+    const unsigned char *at = (const unsigned char *)plan + field->at;
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+    switch (field->bytes) {
+    case 1:
+        return *at;
+    case sizeof narrow:
+        memcpy(&narrow, at, sizeof narrow);
+        return narrow;
+    default:
+        memcpy(&wide, at, sizeof wide);
+        return wide;
+    }
+}
+
+void sim_plan_set(sim_plan *plan, const sim_plan_field *field, uint64_t value) {
+    unsigned char *at = (unsigned char *)plan + field->at;
+    uint32_t narrow = (uint32_t)value;
+    WF_CHECK(value >= field->lowest);
+    if (field->bytes == 1)
+        *at = value != 0;
+    else if (field->bytes == sizeof narrow)
+        memcpy(at, &narrow, sizeof narrow);
+    else
+        memcpy(at, &value, sizeof value);
 }

@@ -5,6 +5,8 @@
 #ifndef SIM_PLAN_H
 #define SIM_PLAN_H
 
+#include <stddef.h>
+
 #include "chance.h"
 #include "poller.h"
 #include "work_manager.h"
@@ -67,5 +69,21 @@ typedef struct sim_plan {
 } sim_plan;
 
 void sim_plan_make(sim_plan *plan, uint64_t seed);
+
+/* The numbers of a plan that can be changed one by one and leave a plan: by hand (--set), or to shrink a history. */
+typedef struct sim_plan_field {
+    const char *name;
+    size_t at;
+    size_t bytes;
+    uint64_t lowest;
+} sim_plan_field;
+
+extern const sim_plan_field sim_plan_fields[];
+extern const size_t sim_plan_field_count;
+
+/* NULL: there is none of that name. */
+const sim_plan_field *sim_plan_find(const char *name);
+uint64_t sim_plan_get(const sim_plan *plan, const sim_plan_field *field);
+void sim_plan_set(sim_plan *plan, const sim_plan_field *field, uint64_t value);
 
 #endif

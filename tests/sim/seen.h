@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "chance.h"
+
 #define SIM_SEEN_TABLE(X)                                                                                              \
     X(RESTORED, "records not run because of the committed map")                                                        \
     X(MAP_COMMITTED, "commits with a map")                                                                             \
@@ -44,8 +46,16 @@ typedef enum sim_sight {
 
 extern uint64_t sim_seen_counts[SIM_SEEN_COUNT];
 
+/* A sight that is taken for a failure (--wrong NAME), -1: none. So a history that shows it can be found and shrunk, and
+ * shrinking itself tested. */
+extern int sim_wrong_sight;
+
+const char *sim_sight_text(int sight);
+int sim_sight_find(const char *name); /* -1: there is none of that name */
+
 static inline void sim_seen(sim_sight what) {
     sim_seen_counts[what]++;
+    if ((int)what == sim_wrong_sight) sim_fail("seen, and wrong on purpose: %s", sim_sight_text((int)what));
 }
 
 #endif

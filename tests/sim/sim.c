@@ -4,100 +4,34 @@
  *
  *     sim                              the default seeds (fewer under sanitizers: WEFT_TEST_BUILD=asan, tsan)
  *     sim --runs N [--seed FIRST]      N histories
- *     sim --seed S [--steps N] [--trace]
+ *     sim --seed S [--chance C] [--set NAME=VALUE]... [--steps N] [--trace]
+ *     sim --seed S ... --shrink [RUNS]   a smaller history with the same failure
+ *     sim ... --wrong SIGHT              takes something that histories may see for a failure (seen.h)
  *
  * The last line is `N passed, M failed`. A failure prints the seed, the step and the command that shows it again.
  */
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "chance.h"
 #include "clock.h"
-#include "history.h"
+#include "run.h"
 #include "seen.h"
+#include "shrink.h"
 
-bool sim_tracing;
-uint64_t sim_seen_counts[SIM_SEEN_COUNT];
-
-static struct {
-    const char *program;
+typedef struct arguments {
+    uint64_t runs;
     uint64_t seed;
-    uint64_t steps_max;
-    uint64_t passed;
-    bool reported;
-    sim_history history;
-} now;
-
-/* Also from signal handlers: only what may be called there, which snprintf into a buffer of ours is in practice. */
-static void report(void) {
-    char text[512];
-    if (now.reported) return;
-    now.reported = true;
-    int bytes = snprintf(text, sizeof text,
-                         "failed: seed=%llu step=%llu\nagain: %s --seed %llu --trace\n%llu passed, 1 failed\n",
-                         (unsigned long long)now.seed, (unsigned long long)now.history.steps, now.program,
-                         (unsigned long long)now.seed, (unsigned long long)now.passed);
-    ssize_t written = write(STDOUT_FILENO, text, (size_t)bytes);
-    (void)written;
-}
-
-static void on_signal(int number) {
-    report();
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-void sim_trace(const char *format, ...) {
-    if (!sim_tracing) return;
-    printf("%7llu ", (unsigned long long)now.history.steps);
-    va_list arguments;
-    va_start(arguments, format);
-    vprintf(format, arguments);
-    va_end(arguments);
-    putchar('\n');
-}
-
-_Noreturn void sim_fail(const char *format, ...) {
-    fflush(stdout);
-    fprintf(stderr, "sim: ");
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    report();
-    exit(1);
-}
-
-/* Sanitizers that find something abort, so that the seed is printed; and leaks belong to a seed, too. */
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
-const char *__tsan_default_options(void);
-extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
-
-const char *__asan_default_options(void) {
-    return "abort_on_error=1";
-}
-
-const char *__ubsan_default_options(void) {
-    return "abort_on_error=1:print_stacktrace=1";
-}
-
-const char *__tsan_default_options(void) {
-    return "halt_on_error=1:abort_on_error=1";
-}
-
-static void run(uint64_t seed) {
-    now.seed = seed;
-    now.history = (sim_history){0};
-    sim_history_run(seed, now.steps_max, &now.history);
-    if (__lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check()) sim_fail("memory is leaked");
-    now.passed++;
-}
+    uint64_t chance; /* 0: the seed */
+    bool one;
+    bool shrinks;
+    uint64_t shrink_runs;
+    size_t set_count;
+    struct {
+        const sim_plan_field *field;
+        uint64_t value;
+    } sets[64];
+} arguments;
 
 static uint64_t default_runs(void) {
     const char *build = getenv("WEFT_TEST_BUILD");
@@ -106,64 +40,120 @@ static uint64_t default_runs(void) {
     return 2000;
 }
 
-static uint64_t number_of(int count, char **arguments, int i) {
-    char *end = NULL;
-    uint64_t number = i < count ? strtoull(arguments[i], &end, 10) : 0;
-    if (end && end != arguments[i] && *end == '\0') return number;
-    fprintf(stderr, "usage: sim [--runs N] [--seed S] [--steps N] [--trace]\n");
+_Noreturn static void usage(void) {
+    fprintf(stderr, "usage: sim [--runs N] [--seed S] [--chance C] [--set NAME=VALUE]... [--steps N] [--wrong SIGHT]"
+                    " [--trace] [--shrink [RUNS]]\n");
     exit(2);
 }
 
-static const char *const sights[] = {
-#define X(name, text) text,
-    SIM_SEEN_TABLE(X)
-#undef X
-};
+static uint64_t number_of(const char *text) {
+    char *end = NULL;
+    uint64_t number = text ? strtoull(text, &end, 10) : 0;
+    if (!end || end == text || *end != '\0') usage();
+    return number;
+}
+
+static void add_set(arguments *given, char *text) {
+    char *equals = text ? strchr(text, '=') : NULL;
+    if (!equals || given->set_count == sizeof given->sets / sizeof given->sets[0]) usage();
+    *equals = '\0';
+    const sim_plan_field *field = sim_plan_find(text);
+    uint64_t value = number_of(equals + 1);
+    if (!field || value < field->lowest) {
+        fprintf(stderr, "sim: %s=%llu can't be set\n", text, (unsigned long long)value);
+        exit(2);
+    }
+    given->sets[given->set_count].field = field;
+    given->sets[given->set_count++].value = value;
+}
+
+/* One argument with what belongs to it; returns the last one that was used. */
+static char **take_argument(arguments *given, char **at) {
+    const char *name = *at;
+    if (strcmp(name, "--trace") == 0) {
+        sim_tracing = true;
+        return at;
+    }
+    if (strcmp(name, "--shrink") == 0) {
+        given->shrinks = true;
+        bool counted = at[1] && at[1][0] != '-';
+        given->shrink_runs = counted ? number_of(at[1]) : 3000;
+        return at + counted;
+    }
+    char *value = at[1];
+    if (strcmp(name, "--seed") == 0)
+        given->seed = number_of(value), given->one = true;
+    else if (strcmp(name, "--runs") == 0)
+        given->runs = number_of(value);
+    else if (strcmp(name, "--steps") == 0)
+        sim_runner_now.steps_max = number_of(value);
+    else if (strcmp(name, "--chance") == 0)
+        given->chance = number_of(value);
+    else if (strcmp(name, "--set") == 0)
+        add_set(given, value);
+    else if (strcmp(name, "--wrong") != 0 || !value || (sim_wrong_sight = sim_sight_find(value)) < 0)
+        usage();
+    return at + 1;
+}
 
 /* Many histories must have seen everything. */
 static bool judge_sights(uint64_t runs) {
     bool all = true;
     for (int i = 0; i < SIM_SEEN_COUNT; i++) {
-        printf("%10llu %s\n", (unsigned long long)sim_seen_counts[i], sights[i]);
+        printf("%10llu %s\n", (unsigned long long)sim_seen_counts[i], sim_sight_text(i));
         if (sim_seen_counts[i] > 0 || runs < 500) continue;
-        printf("no history has seen: %s\n", sights[i]);
+        printf("no history has seen: %s\n", sim_sight_text(i));
         all = false;
     }
     return all;
 }
 
-int main(int count, char **arguments) {
-    uint64_t runs = 0, seed = 1, handled = 0, steps = 0;
-    bool one = false;
-    now.program = arguments[0];
-    now.steps_max = 300000;
-    for (int i = 1; i < count; i++) {
-        if (strcmp(arguments[i], "--trace") == 0) {
-            sim_tracing = true;
-        } else if (strcmp(arguments[i], "--seed") == 0) {
-            seed = number_of(count, arguments, ++i);
-            one = true;
-        } else if (strcmp(arguments[i], "--runs") == 0) {
-            runs = number_of(count, arguments, ++i);
-        } else if (strcmp(arguments[i], "--steps") == 0) {
-            now.steps_max = number_of(count, arguments, ++i);
-        } else {
-            number_of(0, arguments, 0);
-        }
+static void plan_of(const arguments *given, uint64_t seed, sim_plan *ret_plan) {
+    sim_plan_make(ret_plan, seed);
+    for (size_t i = 0; i < given->set_count; i++) sim_plan_set(ret_plan, given->sets[i].field, given->sets[i].value);
+}
+
+static int shrink(const arguments *given) {
+    char again[1024];
+    sim_plan plan;
+    sim_shrunk shrunk;
+    plan_of(given, given->seed, &plan);
+    if (!sim_shrink(&plan, given->chance ? given->chance : given->seed, given->shrink_runs, &shrunk)) {
+        printf("this history is not wrong\n");
+        return 2;
     }
-    if (runs == 0) runs = one ? 1 : default_runs();
-    signal(SIGABRT, on_signal);
-    signal(SIGSEGV, on_signal);
+    sim_run_command(&shrunk.plan, shrunk.chance, again, sizeof again);
+    printf("before: %llu steps, %u records: %s\n", (unsigned long long)shrunk.before.steps, plan.records,
+           shrunk.before.text);
+    printf("after %llu runs: %llu steps, %u records: %s\n", (unsigned long long)shrunk.runs,
+           (unsigned long long)shrunk.after.steps, shrunk.plan.records, shrunk.after.text);
+    printf("again: %s %s --trace\n", sim_runner_now.program, again);
+    return 1;
+}
+
+static int run_many(const arguments *given) {
+    uint64_t handled = 0, steps = 0, runs = given->runs;
     uint64_t began_ns = wf_clock_now_ns();
     for (uint64_t i = 0; i < runs; i++) {
-        run(seed + i);
-        handled += now.history.handled;
-        steps += now.history.steps;
+        sim_plan plan;
+        plan_of(given, given->seed + i, &plan);
+        sim_run(&plan, given->chance ? given->chance : given->seed + i);
+        handled += sim_runner_now.history.handled;
+        steps += sim_runner_now.history.steps;
     }
     double seconds = (double)(wf_clock_now_ns() - began_ns) / 1e9;
     bool all = judge_sights(runs);
     printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n", (unsigned long long)runs,
            seconds, (double)runs / seconds, (unsigned long long)steps, (unsigned long long)handled);
-    printf("%llu passed, %d failed\n", (unsigned long long)now.passed, !all);
+    printf("%llu passed, %d failed\n", (unsigned long long)sim_runner_now.passed, !all);
     return all ? 0 : 1;
+}
+
+int main(int count, char **values) {
+    arguments given = {.seed = 1};
+    (void)count;
+    sim_run_init(values[0]);
+    for (char **at = values + 1; *at; at++) at = take_argument(&given, at);
+    if (given.runs == 0) given.runs = given.one ? 1 : default_runs();
+    return given.shrinks ? shrink(&given) : run_many(&given);
 }

@@ -181,8 +181,9 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->bounded = epoch->going = false;
     epoch->base = epoch->came_end = epoch->committed = restore->base;
     epoch->metadata_bytes = 0;
-    if (restore->base >= 0)
-        wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &epoch->runs, &epoch->run_count);
+    if (restore->base >= 0 && wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes,
+                                                 &epoch->runs, &epoch->run_count) != WEFT_OK)
+        truth->maps_refused++;
     for (int64_t at = 0; at < log->end; at++)
         log->entries[at].came = log->entries[at].done = log->entries[at].lent = false;
 }
@@ -310,6 +311,7 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
         committed_sent(truth, body);
         break;
     case WF_MSG_MAP_REFUSED:
+        truth->maps_refused++;
         sim_seen(SIM_SEEN_MAP_REFUSED);
         break;
     case WF_MSG_HOLE:

@@ -59,7 +59,8 @@ typedef struct sim_truth {
     uint32_t lent;
     uint32_t parked;
     uint64_t slices;
-    uint64_t handled; /* calls of handlers */
+    uint64_t handled;      /* calls of handlers */
+    uint64_t maps_refused; /* nobody could read them, or they reach beyond the log */
     uint32_t lane_out[SIM_PARTITIONS_MAX][SIM_LANES];
     uint64_t lane_slice[SIM_PARTITIONS_MAX][SIM_LANES];
     sim_epoch epochs[SIM_PARTITIONS_MAX]; /* by log */

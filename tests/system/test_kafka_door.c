@@ -76,6 +76,21 @@ Test(kafka_door, open__bad_settings__text_names_setting_value_and_reason) {
     }
 }
 
+Test(kafka_door, open__several_bad_settings__each_has_a_line) {
+    static const wf_kafka_setting settings[] = {{"bootstrap.servers", "127.0.0.1:1"},
+                                                {"group.id", ""},
+                                                {"no.such.setting", "7"},
+                                                {"fetch.min.bytes", "-5"},
+                                                {"enable.auto.commit", "true"}};
+    static const char *const parts[] = {"kafka setting group.id = \"\": ",
+                                        "\nkafka setting no.such.setting = \"7\": No such configuration property",
+                                        "\nkafka setting fetch.min.bytes = \"-5\": ",
+                                        "outside allowed range 1..100000000",
+                                        "kafka setting enable.auto.commit = \"true\": weft needs it to be false",
+                                        NULL};
+    expect_refusal(settings, sizeof settings / sizeof settings[0], parts);
+}
+
 Test(kafka_door, open__bad_secret__value_is_not_shown) {
     wf_kafka_setting settings[] = {
         {"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"}, {"no.such.password", "hunter2"}};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the pages promise and a program can check: the C of README.md compiles against the public headers as it stands
- * there, every link between the pages leads to a file, and every test that is named in a link is in the file that the
- * link names.
+ * there, every link between the pages leads to a file, every test that is named in a link is in the file that the
+ * link names, and every scenario has its tests.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -151,6 +151,59 @@ static size_t check_folder(const char *folder) {
 Test(readme, links__every_page__lead_to_files_and_to_tests_that_exist) {
     size_t count = check_page("README.md") + check_page("AGENTS.md") + check_folder("docs");
     cr_expect_gt(count, 20);
+}
+
+/* --- the table of scenarios in docs/testing.md */
+
+/* Every name of a test stands behind its tier, which is the folder that its link leads to. */
+static bool tiers_are_right(const char *row, size_t *ret_tests) {
+    static const char opening[] = "[`", middle[] = "`](../tests/";
+    for (const char *at = row; (at = strstr(at, opening)); at++) {
+        const char *folder = strstr(at, middle);
+        if (!folder) return false;
+        folder += sizeof middle - 1;
+        size_t bytes = strcspn(folder, "/");
+        if (at < row + bytes + 2 || strncmp(at - bytes - 2, folder, bytes) != 0 || strncmp(at - 2, ": ", 2) != 0)
+            return false;
+        ++*ret_tests;
+    }
+    return true;
+}
+
+/* What is wrong with the row of a scenario; NULL: nothing. */
+static const char *fault_of_scenario(const char *text, int number) {
+    char start[32], row[4096];
+    snprintf(start, sizeof start, "\n| %d | ", number);
+    const char *at = strstr(text, start);
+    if (!at) return "has no row";
+    snprintf(row, sizeof row, "%.*s", (int)strcspn(at + 1, "\n"), at + 1);
+    size_t tests = 0;
+    if (!tiers_are_right(row, &tests)) return "names another tier than its link";
+    if (tests == 0 && !strstr(row, "[sim") && !strstr(row, "not shown")) return "names no test and no reason";
+    return NULL;
+}
+
+Test(readme, scenarios__each_of_the_data_path__has_a_row_with_its_tests) {
+    char *text = read_page("docs/testing.md");
+    cr_assert_not_null(text);
+    for (int number = 1; number <= 56; number++) {
+        if (number > 34 && number < 49) continue;
+        const char *fault = fault_of_scenario(text, number);
+        cr_expect_null(fault, "scenario %d %s", number, fault ? fault : "");
+    }
+    free(text);
+}
+
+Test(readme, scenarios__samples__what_is_wrong_is_found) {
+    static const char page[] = "\n| 1 | a | unit: [`x__y`](../tests/unit/test_a.c); [sim](../tests/sim/sim.c) |"
+                               "\n| 2 | b | system: [`x__y`](../tests/unit/test_a.c) |"
+                               "\n| 3 | c | some day |"
+                               "\n| 4 | d | not shown: no reason |\n";
+    cr_expect_null(fault_of_scenario(page, 1));
+    cr_expect_not_null(fault_of_scenario(page, 2));
+    cr_expect_not_null(fault_of_scenario(page, 3));
+    cr_expect_null(fault_of_scenario(page, 4));
+    cr_expect_not_null(fault_of_scenario(page, 5));
 }
 
 Test(readme, links__samples__what_is_broken_is_found) {

@@ -494,3 +494,31 @@ Test(lanes, next_retry__for_ever__never_comes_due) {
     REQUIRE(wf_lanes_head(&set.records[0]) == &set.records[0]);
     wf_lanes_deinit(&set.lanes);
 }
+
+/* Keys are not remembered: after a million of them, a thousand at a time, there is room for a thousand. */
+Test(lanes, keys__a_million_in_all_a_thousand_at_once__room_for_a_thousand) {
+    enum { LIVE = 1000, KEYS = 1000000 };
+    static wf_record records[LIVE];
+    small set;
+    uint32_t mask = 0;
+    begin_small(&set, WF_ORDER_KEY);
+    for (uint64_t first = 0; first < KEYS; first += LIVE) {
+        for (uint64_t i = 0; i < LIVE; i++) {
+            uint64_t hash = (first + i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+            records[i] = (wf_record){
+                .offset = (int64_t)(first + i), .key_hash = hash, .key_bytes = 8, .attempt = 1, .block_bytes = 100};
+            wf_lanes_add(&set.lanes, &records[i]);
+        }
+        REQUIRE_EQ(set.lanes.lane_count, LIVE);
+        if (first == 0) mask = set.lanes.table_mask;
+        wf_take all = {.records_max = LIVE, .lane_max = 1, .bytes_max = UINT64_MAX};
+        wf_chain slice;
+        wf_lanes_take(&set.lanes, &all, &slice);
+        REQUIRE_EQ(slice.count, LIVE);
+        for (uint64_t i = 0; i < LIVE; i++) wf_lanes_finish(&set.lanes, &records[i]);
+        REQUIRE_EQ(set.lanes.lane_count, 0);
+    }
+    REQUIRE_EQ(set.lanes.table_mask, mask);
+    REQUIRE(mask + 1 <= 4 * 1024);
+    wf_lanes_deinit(&set.lanes);
+}
