@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts ASSIGNED (encoder), FETCHED, COMPLETED, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED (poller),
+ * Accepts ASSIGNED (encoder), FETCHED, COMPLETED, LATE, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED (poller),
  * GAUGES_ASK (exporter). Emits ASSIGNED, PROGRESS (work manager), SNAPSHOT, DRAINED (encoder), GAUGES.
  *
  * Invariants:
@@ -8,6 +8,9 @@
  * 2. What is of another epoch than the slot's is dropped first thing.
  * 3. A completion was fetched before and comes once; anything else is a bug of ours and ends the process.
  * 4. The last snapshot of an epoch leaves before its DRAINED, and holds every completion that came before it.
+ * 5. What an epoch completed outlives it, in case its last commit does not: if the partition comes back, and Kafka
+ * still has the very offset that we committed last, nobody else was at it, and what we know of it counts on. A
+ * committed map is part of that knowledge only once the log has been seen to reach so far.
  */
 #include "offset_tracker.h"
 
@@ -18,7 +21,10 @@
 #include "messages.h"
 #include "offset_window.h"
 
-enum { TIMER_COMMIT = 0 };
+enum {
+    TIMER_COMMIT = 0,
+    KEPT_WORDS_MAX = 1 << 14, /* of a window that outlives its epoch: a million offsets */
+};
 
 typedef struct tracked {
     const char *topic;
@@ -28,10 +34,15 @@ typedef struct tracked {
     bool started; /* the window has a base: it was committed, or something was fetched */
     bool changed; /* since the last PROGRESS */
     bool dirty;   /* since the last SNAPSHOT */
+    bool adopted; /* the window holds more than was committed */
+    bool came;    /* something of this epoch: the bounds of the log agree with the window */
     wf_offset_window window;
     uint64_t completed;      /* COMPLETED entries of this epoch */
     int64_t committed;       /* -1: nothing yet */
     uint32_t metadata_bytes; /* of the last commit */
+    bool has_kept;
+    wf_offset_window kept; /* of the epoch before */
+    int64_t kept_committed;
 } tracked;
 
 typedef struct tracker {
@@ -73,6 +84,64 @@ static weft_status reserve(tracker *self, uint32_t index) {
     return WEFT_OK;
 }
 
+/* --- what outlives an epoch */
+
+static void forget_kept(tracked *slot) {
+    if (slot->has_kept) wf_window_deinit(&slot->kept);
+    slot->has_kept = false;
+}
+
+/* The log reaches as far as the window says. Returns whether there is now more to commit. */
+static bool confirm(tracked *slot) {
+    bool more = slot->adopted && !slot->came;
+    slot->came = true;
+    forget_kept(slot);
+    return more;
+}
+
+/* The window of an epoch that is over, instead of freeing it. */
+static void keep_window(tracked *slot) {
+    forget_kept(slot);
+    if (slot->committed < 0 || slot->window.word_count > KEPT_WORDS_MAX) {
+        wf_window_deinit(&slot->window);
+        return;
+    }
+    slot->has_kept = true;
+    slot->kept = slot->window;
+    slot->kept_committed = slot->committed;
+}
+
+/* All that a window calls complete from `base` on: the part below its frontier, if any, and its runs. */
+static wf_offset_run *runs_of(const wf_offset_window *window, int64_t base, size_t *ret_count) {
+    size_t below = window->frontier > base;
+    *ret_count = below + window->run_count;
+    wf_offset_run *runs = malloc((*ret_count + 1) * sizeof *runs);
+    if (!runs) return NULL;
+    if (below) runs[0] = (wf_offset_run){.first = base, .end = window->frontier};
+    wf_window_runs(window, runs + below, window->run_count);
+    return runs;
+}
+
+/* The new epoch begins with what the committed map and the epoch before call complete. */
+static void adopt_kept(tracker *self, weft_env *env, tracked *slot, wf_assigned *assigned) {
+    size_t count;
+    wf_offset_run *runs = runs_of(&slot->kept, assigned->base, &count);
+    if (!runs) return;
+    bool adopted = wf_window_restore(&slot->window, runs, count) == WEFT_OK;
+    free(runs);
+    if (!adopted) return;
+    runs = runs_of(&slot->window, assigned->base, &count);
+    WF_CHECK(runs != NULL);
+    free(assigned->runs);
+    assigned->runs = runs;
+    assigned->count = (uint32_t)count;
+    slot->adopted = true;
+    note_change(self, slot);
+    weft_env_log(env, WEFT_LOG_INFO,
+                 "partition came back with its last commit topic=%s partition=%d frontier=%lld runs=%u", slot->topic,
+                 slot->partition, (long long)slot->window.frontier, assigned->count);
+}
+
 /* --- assignment */
 
 static void on_assigned(void *state, weft_env *env, const weft_message *message) {
@@ -90,7 +159,10 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
                       .partition = assigned.partition,
                       .epoch = assigned.epoch,
                       .active = true,
-                      .committed = assigned.base};
+                      .committed = assigned.base,
+                      .has_kept = slot->has_kept,
+                      .kept = slot->kept,
+                      .kept_committed = slot->kept_committed};
     if (assigned.base >= 0) start_window(slot, assigned.base);
     if (assigned.count && wf_window_restore(&slot->window, assigned.runs, assigned.count) != WEFT_OK) {
         weft_env_log(env, WEFT_LOG_WARN, "committed map not used: no memory for it topic=%s partition=%d", slot->topic,
@@ -99,6 +171,9 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
         assigned.runs = NULL;
         assigned.count = 0;
     }
+    if (slot->has_kept && assigned.base >= 0 && assigned.base == slot->kept_committed)
+        adopt_kept(self, env, slot, &assigned);
+    if (!slot->adopted) forget_kept(slot);
     weft_env_send(env, self->options.manager, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
 }
 
@@ -108,7 +183,10 @@ static void on_map_refused(void *state, weft_env *env, const weft_message *messa
     const wf_partition *partition = message->body;
     tracked *slot = current_slot(self, partition->slot, partition->epoch);
     if (!slot) return;
-    wf_window_forget_restored(&slot->window);
+    wf_window_deinit(&slot->window); /* refused before anything came: all that it holds was restored */
+    start_window(slot, slot->committed);
+    slot->adopted = false;
+    forget_kept(slot);
     note_change(self, slot);
 }
 
@@ -124,10 +202,22 @@ static void on_fetched(void *state, weft_env *env, const weft_message *message) 
         if (!slot->started) start_window(slot, fetched[i].run.first);
         int64_t frontier = slot->window.frontier;
         wf_window_fetched(&slot->window, fetched[i].run.first, fetched[i].run.end);
-        if (slot->window.frontier == frontier) continue;
+        bool more = confirm(slot);
+        if (slot->window.frontier == frontier && !more) continue;
         slot->dirty = true; /* a hole, or records that the committed map called complete */
         note_change(self, slot);
     }
+}
+
+/* A flight of the epoch before ended well before the partition came back. */
+static void on_late(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    tracker *self = state;
+    const wf_completed *late = message->body;
+    wf_check_partition(late->slot, late->epoch);
+    if (late->slot >= self->slot_count) return;
+    tracked *slot = &self->slots[late->slot];
+    if (slot->has_kept && !slot->active && slot->epoch == late->epoch) wf_window_complete(&slot->kept, late->offset);
 }
 
 static void on_completed(void *state, weft_env *env, const weft_message *message) {
@@ -153,7 +243,8 @@ static void on_hole(void *state, weft_env *env, const weft_message *message) {
     if (!slot->started) start_window(slot, log_end->end);
     int64_t frontier = slot->window.frontier;
     wf_window_skip_to(&slot->window, log_end->end);
-    if (slot->window.frontier == frontier) return;
+    bool more = confirm(slot);
+    if (slot->window.frontier == frontier && !more) return;
     slot->dirty = true;
     note_change(self, slot);
 }
@@ -202,7 +293,10 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     tracked *slot = current_slot(self, drained->slot, drained->epoch);
     WF_CHECK(slot != NULL);
     if (!drained->lost && slot->started && slot->dirty) take_snapshot(self, env, slot, true);
-    if (slot->started) wf_window_deinit(&slot->window);
+    if (slot->started && slot->came)
+        keep_window(slot);
+    else if (slot->started)
+        wf_window_deinit(&slot->window);
     slot->active = false;
     weft_env_send(env, self->options.encoder, WF_MSG_DRAINED, drained, sizeof *drained);
 }
@@ -266,8 +360,10 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
 static void deinit(void *state, weft_env *env) {
     (void)env;
     tracker *self = state;
-    for (uint32_t i = 0; i < self->slot_count; i++)
+    for (uint32_t i = 0; i < self->slot_count; i++) {
         if (self->slots[i].active && self->slots[i].started) wf_window_deinit(&self->slots[i].window);
+        forget_kept(&self->slots[i]);
+    }
     free(self->slots);
     free(self->progress);
 }
@@ -282,6 +378,7 @@ const weft_actor_class wf_offset_tracker = {
             [WF_MSG_MAP_REFUSED] = on_map_refused,
             [WF_MSG_FETCHED] = on_fetched,
             [WF_MSG_COMPLETED] = on_completed,
+            [WF_MSG_LATE] = on_late,
             [WF_MSG_HOLE] = on_hole,
             [WF_MSG_COMMITTED] = on_committed,
             [WF_MSG_DRAINED] = on_drained,

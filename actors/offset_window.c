@@ -260,12 +260,12 @@ void wf_window_deinit(wf_offset_window *window) {
 weft_status wf_window_restore(wf_offset_window *window, const wf_offset_run *runs, size_t count) {
     if (count == 0) return WEFT_OK;
     int64_t end = runs[count - 1].end;
-    WF_CHECK(runs[0].first > window->frontier && runs[0].first >= window->fetched_end && end > runs[0].first);
     if (end - window->frontier > WF_METADATA_SPAN_MAX || !reserve(window, end)) return WEFT_ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        WF_CHECK(runs[i].first < runs[i].end && runs[i].end <= end);
+        WF_CHECK(runs[i].first >= window->came_end && runs[i].first < runs[i].end && runs[i].end <= end);
         WF_CHECK_IMPLIES(i > 0, runs[i].first > runs[i - 1].end);
-        complete_range(window, runs[i].first, runs[i].end);
+        int64_t first = runs[i].first < window->frontier ? window->frontier : runs[i].first;
+        if (first < runs[i].end) complete_range(window, first, runs[i].end);
     }
     return WEFT_OK;
 }

@@ -48,7 +48,8 @@ typedef struct wf_offset_window {
 void wf_window_init(wf_offset_window *window, int64_t base);
 void wf_window_deinit(wf_offset_window *window);
 
-/* Offsets that a committed map calls complete, above the frontier and not fetched yet; they are not "fetched" by this.
+/* Offsets that are complete before they are fetched (a committed map says so); they are not "fetched" by this. May be
+ * called again with others, before the first fetched(). A run that begins at the frontier is passed (invariant 5).
  * Returns: WEFT_OK; WEFT_ENOMEM, also for a map that reaches more than WF_METADATA_SPAN_MAX beyond the frontier: the
  * window stays as it was. */
 weft_status wf_window_restore(wf_offset_window *window, const wf_offset_run *runs, size_t count);

@@ -170,6 +170,14 @@ static bool is_same(const wf_record *record, const wf_record *other) {
            record->value_bytes == other->value_bytes;
 }
 
+/* Its partition is away: the tracker remembers the success in case it comes back as it was. */
+static void tell_late_success(wf_work_manager_state *self, weft_env *env, const wf_record *record) {
+    const wf_work_slot *slot = &self->slots[record->slot];
+    if (slot->phase != WF_WORK_GONE || slot->epoch != record->epoch) return;
+    wf_completed late = {.slot = record->slot, .epoch = record->epoch, .offset = record->offset};
+    weft_env_send(env, self->options.tracker, WF_MSG_LATE, &late, sizeof late);
+}
+
 /* A record of an old epoch came back. If it was delivered to us again and waits behind this very flight, a success
  * counts for it. */
 static void come_back_fenced(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success) {
@@ -177,6 +185,7 @@ static void come_back_fenced(wf_work_manager_state *self, weft_env *env, wf_reco
     wf_record *again = success ? wf_lanes_head(record) : NULL;
     if (again && !is_same(record, again)) again = NULL;
     if (again) wf_lanes_remove_head(&self->lanes, again);
+    if (success && !again) tell_late_success(self, env, record);
     wf_lanes_finish(&self->lanes, record);
     wf_work_go_home(self, record);
     if (again) wf_work_finish(self, env, again, true);

@@ -284,6 +284,103 @@ Test(offset_tracker, gauges__what_is_known_of_each_partition) {
     fake_env_end(&fake);
 }
 
+/* --- what outlives an epoch */
+
+/* Slot 0 is lost at epoch 1 with 10 committed, and 10, 11 and 14 of what came completed; a flight of 13 is still out.
+ */
+static void lose_with_more_than_committed(fake_env *fake) {
+    wf_snapshot shot;
+    start(fake);
+    assign(fake, 0, 1, 10, NULL, 0);
+    fetched(fake, 0, 1, 10, 20);
+    completed(fake, 0, 1, 10);
+    completed(fake, 0, 1, 11);
+    completed(fake, 0, 1, 14);
+    drained(fake, 0, 1, true);
+    REQUIRE(!snapshot(fake, &shot), "it is lost: nothing may be committed");
+}
+
+/* What the manager is told of slot 0 at epoch 2; runs are freed with the next call. */
+static wf_assigned assigned_again(fake_env *fake, int64_t base) {
+    static wf_offset_run *runs;
+    wf_assigned assigned = {.topic = "orders", .slot = 0, .epoch = 2, .base = base};
+    fake_env_tell(fake, ENCODER, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
+    fake_sent sent;
+    REQUIRE(fake_env_take(fake, WF_MSG_ASSIGNED, &sent));
+    free(runs);
+    assigned = *(const wf_assigned *)sent.body;
+    runs = assigned.runs;
+    return assigned;
+}
+
+static bool is_run(const wf_assigned *assigned, uint32_t i, int64_t first, int64_t end) {
+    return i < assigned->count && assigned->runs[i].first == first && assigned->runs[i].end == end;
+}
+
+Test(offset_tracker, lost_and_back__same_commit__completions_count_on) {
+    fake_env fake;
+    wf_snapshot shot;
+    lose_with_more_than_committed(&fake);
+    wf_completed late = {.slot = 0, .epoch = 1, .offset = 13};
+    fake_env_tell(&fake, MANAGER, WF_MSG_LATE, &late, sizeof late);
+
+    wf_assigned again = assigned_again(&fake, 10);
+    REQUIRE(again.count == 2 && is_run(&again, 0, 10, 12) && is_run(&again, 1, 13, 15));
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(!snapshot(&fake, &shot), "the log has not confirmed it");
+    fetched(&fake, 0, 2, 10, 20);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot));
+    REQUIRE(shot.epoch == 2 && shot.frontier == 12 && shot.count == 1 && shot.runs[0].first == 13);
+    completed(&fake, 0, 2, 12);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot) && shot.frontier == 15 && shot.count == 0);
+    REQUIRE(!snapshot(&fake, &shot));
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, lost_and_back__somebody_else_has_committed__only_that_counts) {
+    static const int64_t bases[] = {-1, 0, 9, 11, 12};
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        fake_env fake;
+        lose_with_more_than_committed(&fake);
+        REQUIRE_EQ(assigned_again(&fake, bases[i]).count, 0);
+        fake_env_end(&fake);
+    }
+}
+
+Test(offset_tracker, lost_and_back__log_is_shorter_now__nothing_counts) {
+    fake_env fake;
+    wf_snapshot shot;
+    lose_with_more_than_committed(&fake);
+    REQUIRE(assigned_again(&fake, 10).count > 0);
+    wf_partition refused = {.slot = 0, .epoch = 2};
+    fake_env_tell(&fake, MANAGER, WF_MSG_MAP_REFUSED, &refused, sizeof refused);
+    fetched(&fake, 0, 2, 10, 12);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(!snapshot(&fake, &shot));
+    completed(&fake, 0, 2, 10);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot) && shot.frontier == 11 && shot.count == 0);
+    REQUIRE(!snapshot(&fake, &shot));
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, lost_again_before_anything_came__completions_still_count_on) {
+    fake_env fake;
+    lose_with_more_than_committed(&fake);
+    REQUIRE_EQ(assigned_again(&fake, 10).count, 2);
+    drained(&fake, 0, 2, true);
+    wf_assigned third = {.topic = "orders", .slot = 0, .epoch = 3, .base = 10};
+    fake_env_tell(&fake, ENCODER, WF_MSG_ASSIGNED, &third, sizeof third);
+    fake_sent sent;
+    REQUIRE(fake_env_take(&fake, WF_MSG_ASSIGNED, &sent));
+    third = *(const wf_assigned *)sent.body;
+    REQUIRE(third.count == 2 && is_run(&third, 0, 10, 12) && is_run(&third, 1, 14, 15));
+    free(third.runs);
+    fake_env_end(&fake);
+}
+
 /* Random completions of several partitions: the last PROGRESS and the last SNAPSHOT say what a naive model says. */
 Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
     enum { SLOTS = 3, OFFSETS = 400 };

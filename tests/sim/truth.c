@@ -188,6 +188,30 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
         log->entries[at].came = log->entries[at].done = log->entries[at].lent = false;
 }
 
+/* The tracker may know more than the committed map: what it adds was finished by somebody. */
+static void assigned_sent(sim_truth *truth, const wf_assigned *assigned) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, assigned->slot, &log);
+    size_t map = 0;
+    bool more = false;
+    for (uint32_t i = 0; i < assigned->count; i++)
+        for (int64_t at = assigned->runs[i].first; at < assigned->runs[i].end; at++) {
+            while (map < epoch->run_count && epoch->runs[map].end <= at) map++;
+            if (map < epoch->run_count && epoch->runs[map].first <= at) continue;
+            more = true;
+            SIM_CHECK(at < log->end && (!log->entries[at].exists || log->entries[at].gone || log->entries[at].finished),
+                      "%s/%d %lld is called complete at an assignment, and nobody has finished it", log->topic,
+                      log->partition, (long long)at);
+        }
+    if (!more) return;
+    free(epoch->runs);
+    epoch->runs = malloc(assigned->count * sizeof *epoch->runs);
+    SIM_CHECK(epoch->runs, "no memory");
+    memcpy(epoch->runs, assigned->runs, assigned->count * sizeof *epoch->runs);
+    epoch->run_count = assigned->count;
+    sim_seen(SIM_SEEN_KEPT);
+}
+
 static bool is_restored(const sim_epoch *epoch, int64_t offset) {
     for (size_t i = 0; i < epoch->run_count && epoch->map_used; i++)
         if (offset >= epoch->runs[i].first && offset < epoch->runs[i].end) return true;
@@ -286,6 +310,9 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
     switch (type) {
     case WF_MSG_RESTORE:
         restore(truth, body);
+        break;
+    case WF_MSG_ASSIGNED:
+        assigned_sent(truth, body);
         break;
     case WF_MSG_RECORDS:
         for (const wf_record *block = ((const wf_chain *)body)->head; block; block = block->next)
