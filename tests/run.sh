@@ -166,13 +166,14 @@ run_plain() { # tier program
 run_fuzzer() { # tier program
     local tier=$1 program=$2 name seconds=${WEFT_TEST_FUZZ_SECONDS:-20}
     name=$(basename "$program")
-    local corpus=$scratch/corpus.$name kept=$PWD/build-fuzz/found
+    local corpus=$scratch/corpus.$name kept=$PWD/build-fuzz/found dictionary=tests/fuzz/corpus/${name#fuzz_}.dict
     mkdir -p "$corpus" "$kept"
     # A copy: what libFuzzer adds does not belong into the tree.
     [ ! -d "tests/fuzz/corpus/${name#fuzz_}" ] || cp -r "tests/fuzz/corpus/${name#fuzz_}/." "$corpus/"
+    [ -f "$dictionary" ] || dictionary=""
     unset ASAN_OPTIONS LSAN_OPTIONS
     if run_bounded $((seconds + 60)) "$scratch/$name.out" "$program" -max_total_time="$seconds" -timeout=10 \
-        -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$kept/$name." "$corpus"; then
+        -rss_limit_mb=1024 -print_final_stats=1 ${dictionary:+"-dict=$dictionary"} -artifact_prefix="$kept/$name." "$corpus"; then
         count "$tier" 1 0
         sed -n "s/^stat::number_of_executed_units: */$name: runs: /p" "$scratch/$name.out"
     else

@@ -194,7 +194,7 @@ static void audit_partition(const sim_world *world, const wf_work_slot *slot, co
     if (!epoch->live || epoch->epoch != slot->epoch) return;
     int64_t unfinished = 0, in_flight = 0, blocking = -1;
     for (int64_t at = log->end - 1; at >= 0; at--) {
-        if (!log->entries[at].came || log->entries[at].done) continue;
+        if (!log->mine[at].came || log->mine[at].done) continue;
         unfinished++;
         blocking = at;
     }

@@ -21,7 +21,8 @@ void sim_broker_init(sim_broker *broker, const sim_plan *plan, sim_chance *chanc
         log->start = log->end = (int64_t)sim_pick(chance, (const uint64_t[]){0, 0, 7, 1000}, 4);
         log->room = 2048;
         log->entries = calloc((size_t)log->room, sizeof *log->entries);
-        WF_CHECK(log->entries != NULL);
+        log->mine = calloc((size_t)log->room, sizeof *log->mine);
+        WF_CHECK(log->entries && log->mine);
         for (int64_t offset = 0; offset < log->start; offset++) log->entries[offset].gone = true;
     }
 }
@@ -39,9 +40,49 @@ void sim_event_free(sim_event *event) {
 void sim_broker_deinit(sim_broker *broker) {
     for (uint32_t i = 0; i < broker->plan->partitions; i++) {
         free(broker->logs[i].entries);
+        free(broker->logs[i].mine);
         free(broker->logs[i].metadata);
     }
     free(broker->queue);
+}
+
+void sim_broker_join(sim_broker *broker, sim_broker *first) {
+    *broker = (sim_broker){.peer = first, .plan = first->plan, .chance = first->chance};
+    broker->ready_tail = &broker->ready;
+    for (uint32_t i = 0; i < broker->plan->partitions; i++) {
+        sim_log *log = &broker->logs[i];
+        const sim_log *theirs = &first->logs[i];
+        *log = (sim_log){.topic = theirs->topic, .partition = theirs->partition, .index = i, .room = theirs->room};
+        log->entries = theirs->entries;
+        log->mine = calloc((size_t)log->room, sizeof *log->mine);
+        WF_CHECK(log->mine != NULL);
+    }
+    first->peer = broker;
+}
+
+void sim_broker_part(sim_broker *broker) {
+    for (uint32_t i = 0; i < broker->plan->partitions; i++) free(broker->logs[i].mine);
+    free(broker->queue);
+    broker->peer->peer = NULL;
+}
+
+void sim_broker_enter(sim_broker *broker) {
+    const sim_broker *from = broker->peer;
+    broker->produced = from->produced;
+    broker->now_ns = from->now_ns;
+    for (uint32_t i = 0; i < broker->plan->partitions; i++) {
+        sim_log *log = &broker->logs[i];
+        const sim_log *theirs = &from->logs[i];
+        log->start = theirs->start;
+        log->end = theirs->end;
+        log->committed = theirs->committed;
+        log->metadata = theirs->metadata;
+        log->metadata_bytes = theirs->metadata_bytes;
+    }
+}
+
+bool sim_broker_is_theirs(const sim_broker *broker, const sim_log *log) {
+    return broker->peer && broker->peer->logs[log->index].ours;
 }
 
 sim_log *sim_broker_log(sim_broker *broker, const char *topic, int32_t partition) {
@@ -171,6 +212,7 @@ static wf_kafka_error take_commit(sim_broker *broker, uint32_t generation, const
         return WF_KAFKA_TOO_LARGE;
     }
     if (commit->metadata_bytes) sim_seen(SIM_SEEN_MAP_COMMITTED);
+    if (broker->peer) sim_seen(SIM_SEEN_TOGETHER);
     SIM_CHECK(commit->offset >= log->committed || log->thrown_back, "a commit goes back: %s/%d from %lld to %lld",
               log->topic, log->partition, (long long)log->committed, (long long)commit->offset);
     sim_broker_commit_truth(log, commit->offset, commit->metadata, commit->metadata_bytes, "the member");

@@ -31,19 +31,23 @@ typedef struct sim_entry {
     uint8_t failures; /* so many attempts fail; SIM_POISON: all of this incarnation */
     int32_t key;
     uint32_t value_bytes;
+} sim_entry;
+
+/* The same as one member knows it, in the current epoch of the log's slot (truth.c). */
+typedef struct sim_mine {
     uint32_t last_attempt; /* as the handler saw it */
-    /* Of the current epoch of the log's slot (truth.c). */
     bool came;
     bool done;
     bool lent; /* at least once */
-} sim_entry;
+} sim_mine;
 
 typedef struct sim_log {
     const char *topic;
     int32_t partition;
     uint32_t index;
     sim_entry *entries; /* by offset */
-    int64_t start;      /* lowest offset that is still there */
+    sim_mine *mine;
+    int64_t start; /* lowest offset that is still there */
     int64_t end;
     int64_t room;
     int64_t committed; /* -1: nothing */
@@ -102,7 +106,10 @@ typedef struct sim_event {
     wf_kafka_partition list[SIM_PARTITIONS_MAX]; /* metadata malloc'ed */
 } sim_event;
 
+/* The broker as one member sees it. With several members there are several, which have the logs and what is committed
+ * in common: sim_broker_enter() brings over what another one has changed. */
 typedef struct sim_broker {
+    struct sim_broker *peer; /* the other member's; NULL: there is none */
     const sim_plan *plan;
     sim_chance *chance;
     uint64_t now_ns; /* the world's */
@@ -130,6 +137,14 @@ typedef struct sim_broker {
 
 void sim_broker_init(sim_broker *broker, const sim_plan *plan, sim_chance *chance);
 void sim_broker_deinit(sim_broker *broker);
+
+/* A second member's view of the same logs, until sim_broker_part(). */
+void sim_broker_join(sim_broker *broker, sim_broker *first);
+void sim_broker_part(sim_broker *broker);
+/* From now on this one acts, and has acted last was its peer. */
+void sim_broker_enter(sim_broker *broker);
+/* Commits of another member are taken for this log. */
+bool sim_broker_is_theirs(const sim_broker *broker, const sim_log *log);
 
 /* A door for a new member. It is freed by the poller, and the member is gone then: what it had on its way may still
  * arrive. */

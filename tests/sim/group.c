@@ -35,6 +35,7 @@ static void give(sim_broker *broker) {
             log->ours = true;
             continue;
         }
+        if (sim_broker_is_theirs(broker, log)) continue;
         bool others = broker->plan->other_member && !broker->calm;
         if (others && sim_percent(broker->chance, 50)) sim_broker_other_member(broker, log);
         if (!shall_have(broker, log)) continue;
@@ -82,7 +83,7 @@ void sim_broker_rebalance(sim_broker *broker) {
 
 void sim_broker_complete(sim_broker *broker) {
     for (uint32_t i = 0; i < broker->plan->partitions; i++)
-        if (!broker->logs[i].told) {
+        if (!broker->logs[i].told && !sim_broker_is_theirs(broker, &broker->logs[i])) {
             sim_broker_rebalance(broker);
             return;
         }

@@ -35,14 +35,6 @@ static void maybe_fault(sim_world *world) {
     if (happens(world, 2)) sim_script_complete_stale(world->script);
 }
 
-static void chaos(sim_world *world) {
-    uint64_t steps = sim_between(world->chance, 1, world->plan->chaos_steps_max);
-    while (steps-- > 0 && world->failure == WEFT_OK) {
-        maybe_fault(world);
-        sim_world_step(world);
-    }
-}
-
 /* Only what the seed meant to happen may end a consumer. */
 static void judge_failure(const sim_world *world) {
     const wf_work_manager_options *manager = &world->plan->manager;
@@ -73,6 +65,65 @@ static void judge_failure(const sim_world *world) {
     case WEFT_ETIMEOUT:
     default:
         sim_fail("the consumer stops: %s", weft_status_text(world->failure));
+    }
+}
+
+/* --- the other member: the same consumer once more, on a broker that shows it the same logs */
+
+static void start_peer(sim_world *world) {
+    sim_world *peer = calloc(1, sizeof *peer);
+    sim_truth *truth = calloc(1, sizeof *truth);
+    sim_script *script = calloc(1, sizeof *script);
+    sim_broker *broker = calloc(1, sizeof *broker);
+    WF_CHECK(peer && truth && script && broker);
+    sim_broker_join(broker, world->broker);
+    sim_truth_init(truth, broker, world->plan);
+    *script = *world->script;
+    script->truth = truth;
+    script->broker = broker;
+    *peer = (sim_world){.peer = world,
+                        .plan = world->plan,
+                        .chance = world->chance,
+                        .broker = broker,
+                        .truth = truth,
+                        .script = script,
+                        .step = world->step,
+                        .steps_max = world->steps_max};
+    sim_world_enter(peer);
+    sim_world_start(peer);
+    sim_world_enter(world);
+    world->peer = peer;
+}
+
+/* It dies, or has been stopped. */
+static void end_peer(sim_world *world) {
+    sim_world *peer = world->peer;
+    sim_trace("the other member is gone");
+    judge_failure(peer);
+    sim_world_enter(peer);
+    sim_world_end(peer);
+    sim_world_enter(world);
+    sim_broker_part(peer->broker);
+    sim_truth_deinit(peer->truth);
+    world->truth->handled += peer->truth->handled;
+    world->peer = NULL;
+    free(peer->broker);
+    free(peer->script);
+    free(peer->truth);
+    free(peer);
+}
+
+static void chaos(sim_world *world) {
+    uint64_t steps = sim_between(world->chance, 1, world->plan->chaos_steps_max);
+    while (steps-- > 0 && world->failure == WEFT_OK) {
+        maybe_fault(world);
+        if (world->peer) {
+            sim_world_enter(world->peer);
+            maybe_fault(world->peer);
+            sim_world_enter(world);
+        }
+        sim_world_step(world);
+        if (world->peer && (world->peer->failure != WEFT_OK || happens(world, 1))) end_peer(world);
     }
 }
 
@@ -133,28 +184,57 @@ static void calm_down(sim_world *world) {
 static bool is_finished(const sim_world *world) {
     const wf_work_manager_state *manager = sim_manager(world);
     if (!sim_broker_is_finished(world->broker) || world->truth->flight_count || world->mail_count) return false;
-    for (uint32_t i = 0; i < world->plan->partitions; i++)
-        if (world->broker->logs[i].position < world->broker->logs[i].end) return false;
+    for (uint32_t i = 0; i < world->plan->partitions; i++) {
+        const sim_log *log = &world->broker->logs[i];
+        if (!sim_broker_is_theirs(world->broker, log) && log->position < log->end) return false;
+    }
     for (uint32_t i = 0; i < manager->slot_count; i++)
         if (manager->slots[i].head) return false;
     return !sim_broker_has_records(world->broker);
 }
 
-static void finish(sim_world *world) {
-    calm_down(world);
-    while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
-    sim_broker_rebalance(world->broker);
-    while (!is_finished(world)) {
-        SIM_CHECK(world->failure == WEFT_OK, "the consumer stops in the calm: %s", weft_status_text(world->failure));
-        sim_world_step(world);
-        /* Whoever was in the middle of something when the calm began gets everything now. */
-        if (*world->step % 64 == 0) sim_broker_complete(world->broker);
-        if (*world->step % 256 == 0) sim_audit_gauges(world);
-    }
+static bool both_are_finished(sim_world *world) {
+    if (!is_finished(world)) return false;
+    if (!world->peer) return true;
+    sim_world_enter(world->peer);
+    return is_finished(world->peer);
+}
+
+static void step_to_the_end(sim_world *world) {
+    SIM_CHECK(world->failure == WEFT_OK, "the consumer stops in the calm: %s", weft_status_text(world->failure));
+    sim_world_step(world);
+    /* Whoever was in the middle of something when the calm began gets everything now. */
+    if (*world->step % 64 == 0) sim_broker_complete(world->broker);
+    if (*world->step % 256 == 0) sim_audit_gauges(world);
+}
+
+static void stop_in_the_calm(sim_world *world) {
     stop(world, 60 * second_ns);
     run_out(world);
     sim_audit_drained(world);
     SIM_CHECK(world->abandoned == 0, "%u records were abandoned in the calm", world->abandoned);
+}
+
+static void calm_peer_down(sim_world *world) {
+    sim_world_enter(world->peer);
+    calm_down(world->peer);
+    sim_broker_rebalance(world->peer->broker);
+    sim_world_enter(world);
+}
+
+static void finish(sim_world *world) {
+    calm_down(world);
+    while (world->broker->produced < world->plan->records) sim_broker_append(world->broker, 100);
+    if (world->peer) calm_peer_down(world);
+    sim_broker_rebalance(world->broker);
+    while (!both_are_finished(world)) step_to_the_end(world);
+    stop_in_the_calm(world);
+    if (!world->peer) return;
+    world->peer->peer = NULL;
+    sim_world_enter(world->peer);
+    stop_in_the_calm(world->peer);
+    sim_world_enter(world);
+    end_peer(world);
 }
 
 /* Stopped in order, with time and without trouble: all that the work manager called completed is in the last commits.
@@ -167,6 +247,7 @@ static void stop_in_order(sim_world *world) {
     for (uint64_t steps = sim_below(world->chance, 300); steps > 0 && world->failure == WEFT_OK; steps--)
         sim_world_step(world);
     sim_seen(SIM_SEEN_STOP_IN_ORDER);
+    if (world->peer) end_peer(world); /* what it does to the last commits is not this one's business */
     bool counts[SIM_PARTITIONS_MAX];
     for (uint32_t i = 0; i < plan->partitions; i++)
         counts[i] = world->truth->epochs[i].live && broker->logs[i].ours && !broker->logs[i].thrown_back;
@@ -175,7 +256,7 @@ static void stop_in_order(sim_world *world) {
     for (uint32_t i = 0; i < plan->partitions && maps_fit; i++) {
         const sim_log *log = &broker->logs[i];
         for (int64_t at = log->start; at < log->end && counts[i]; at++)
-            SIM_CHECK(!log->entries[at].done || sim_broker_calls_complete(log, at),
+            SIM_CHECK(!log->mine[at].done || sim_broker_calls_complete(log, at),
                       "%s/%d %lld was completed, and the last commit at %lld says nothing of it", log->topic,
                       log->partition, (long long)at, (long long)log->committed);
     }
@@ -224,12 +305,14 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
                          .step = &history->steps,
                          .steps_max = steps_max};
     sim_world_start(world);
+    if (plan->members > 1) start_peer(world);
     chaos(world);
     if (last)
         finish(world);
     else
         end_somehow(world);
     judge_failure(world);
+    if (world->peer) end_peer(world);
     if (world->failure != WEFT_OK) sim_seen(SIM_SEEN_FAILED);
     if (world->abandoned) sim_seen(SIM_SEEN_STOP_ABANDONED);
     sim_world_end(world);

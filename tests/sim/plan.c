@@ -99,18 +99,20 @@ void sim_plan_make(sim_plan *plan, uint64_t seed) {
     for (int i = 0; i < SIM_ACTIONS; i++)
         plan->weights[i] = (unsigned)sim_pick(&chance, (const uint64_t[]){1, 4, 12}, 3);
     plan->weights[SIM_TIME] = (unsigned)sim_pick(&chance, (const uint64_t[]){0, 1, 4}, 3);
+    plan->members = sim_percent(&chance, 35) ? 2 : 1;
 }
 
 /* Those first that make most of a history: what they take away, the others need not be tried on. */
 const sim_plan_field sim_plan_fields[] = {
 #define X(name, lowest) {#name, offsetof(sim_plan, name), sizeof((sim_plan){0}.name), lowest},
-    X(incarnations, 1) X(chaos_steps_max, 1) X(records, 1) X(partitions, 1) X(workers, 1) X(keys, 1) X(append_rate, 0)
-        X(rebalance_rate, 0) X(expel_rate, 0) X(pause_rate, 0) X(ask_rate, 0) X(trouble_rate, 0) X(fatal_rate, 0)
-            X(retention_rate, 0) X(throw_back_rate, 0) X(other_member, 0) X(cooperative, 0) X(commit_trouble_percent, 0)
-                X(null_key_percent, 0) X(hole_percent, 0) X(value_bytes_max, 0) X(fail_percent, 0) X(poison_percent, 0)
-                    X(pending_percent, 0) X(stall_percent, 0) X(pending_ns_max, 1) X(stall_ns_max, 1)
-                        X(broker_ns_max, 1) X(manager.handler_deadline_ns, 0) X(manager.max_attempts, 1)
-                            X(manager.slice_max_records, 1) X(manager.in_flight_max_records, 1)
+    X(incarnations, 1) X(members, 1) X(chaos_steps_max, 1) X(records, 1) X(partitions, 1) X(workers, 1) X(keys, 1)
+        X(append_rate, 0) X(rebalance_rate, 0) X(expel_rate, 0) X(pause_rate, 0) X(ask_rate, 0) X(trouble_rate, 0)
+            X(fatal_rate, 0) X(retention_rate, 0) X(throw_back_rate, 0) X(other_member, 0) X(cooperative, 0)
+                X(commit_trouble_percent, 0) X(null_key_percent, 0) X(hole_percent, 0) X(value_bytes_max, 0)
+                    X(fail_percent, 0) X(poison_percent, 0) X(pending_percent, 0) X(stall_percent, 0)
+                        X(pending_ns_max, 1) X(stall_ns_max, 1) X(broker_ns_max, 1) X(manager.handler_deadline_ns, 0)
+                            X(manager.max_attempts, 1) X(manager.slice_max_records, 1)
+                                X(manager.in_flight_max_records, 1)
 #undef X
 };
 

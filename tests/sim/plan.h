@@ -64,6 +64,7 @@ typedef struct sim_plan {
     uint64_t broker_ns_max;       /* latency of a request */
     /* How the history goes. */
     uint32_t incarnations;
+    uint32_t members; /* of the group at once, 1 or 2 */
     uint32_t chaos_steps_max;
     unsigned weights[SIM_ACTIONS];
 } sim_plan;

@@ -30,6 +30,8 @@
     X(PROMISE_ABANDONED, "promises given up at their deadline")                                                        \
     X(STALE_TOKEN, "stale tokens refused")                                                                             \
     X(COMMIT_FENCED, "commits of a membership that was over")                                                          \
+    X(TOGETHER, "commits of a member beside another one")                                                              \
+    X(ZOMBIE, "calls of handlers for a partition that another member has")                                             \
     X(COMMIT_RETRIED, "commits that failed for the moment")                                                            \
     X(COMMIT_TOO_LARGE, "commits with a map that the broker refused")                                                  \
     X(STOP_ABANDONED, "stops that left records behind")                                                                \

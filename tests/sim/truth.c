@@ -70,7 +70,7 @@ static void begin_flight(sim_truth *truth, const wf_record *block) {
     sim_flight *old = sim_truth_flight(truth, block);
     sim_log *log = sim_broker_log(truth->broker, block->topic, block->partition);
     sim_entry *entry = &log->entries[block->offset];
-    entry->lent = true;
+    log->mine[block->offset].lent = true;
     if (old && may_be_abandoned(truth, old)) {
         end_abandoned(truth, old);
         old = NULL;
@@ -184,8 +184,7 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     if (restore->base >= 0 && wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes,
                                                  &epoch->runs, &epoch->run_count) != WEFT_OK)
         truth->maps_refused++;
-    for (int64_t at = 0; at < log->end; at++)
-        log->entries[at].came = log->entries[at].done = log->entries[at].lent = false;
+    for (int64_t at = 0; at < log->end; at++) log->mine[at].came = log->mine[at].done = log->mine[at].lent = false;
 }
 
 /* The tracker may know more than the committed map: what it adds was finished by somebody. */
@@ -228,9 +227,9 @@ static void record_came(sim_truth *truth, const wf_record *block) {
     if (epoch->going) return;
     if (epoch->base < 0) epoch->base = block->offset;
     epoch->came_end = block->offset + 1;
-    log->entries[block->offset].came = true;
+    log->mine[block->offset].came = true;
     if (!is_restored(epoch, block->offset)) return;
-    log->entries[block->offset].done = true;
+    log->mine[block->offset].done = true;
     epoch->restored++;
     sim_seen(SIM_SEEN_RESTORED);
 }
@@ -250,17 +249,18 @@ static void completed_sent(sim_truth *truth, const wf_completed *completed) {
     sim_log *log;
     sim_epoch *epoch = epoch_of(truth, completed->slot, &log);
     sim_entry *entry = &log->entries[completed->offset];
+    sim_mine *mine = &log->mine[completed->offset];
     SIM_CHECK(epoch->live && epoch->epoch == completed->epoch, "COMPLETED of an epoch that is over");
-    SIM_CHECK(entry->came && !entry->done, "COMPLETED of %s/%d %lld, which came=%d done=%d", log->topic, log->partition,
-              (long long)completed->offset, entry->came, entry->done);
-    entry->done = true;
+    SIM_CHECK(mine->came && !mine->done, "COMPLETED of %s/%d %lld, which came=%d done=%d", log->topic, log->partition,
+              (long long)completed->offset, mine->came, mine->done);
+    mine->done = true;
     epoch->completed++;
-    if (!entry->lent) sim_seen(SIM_SEEN_ADOPTED);
+    if (!mine->lent) sim_seen(SIM_SEEN_ADOPTED);
     if (entry->finished) return;
     SIM_CHECK(truth->plan->manager.failure_policy == WF_FAILURE_SKIP &&
-                  entry->last_attempt >= truth->plan->manager.max_attempts,
+                  mine->last_attempt >= truth->plan->manager.max_attempts,
               "COMPLETED of %s/%d %lld, which never succeeded (attempt %u of %u)", log->topic, log->partition,
-              (long long)completed->offset, entry->last_attempt, truth->plan->manager.max_attempts);
+              (long long)completed->offset, mine->last_attempt, truth->plan->manager.max_attempts);
     entry->finished = true;
     sim_seen(SIM_SEEN_GIVEN_UP);
 }
@@ -289,13 +289,13 @@ static void drained_sent(sim_truth *truth, const wf_drained *drained) {
 bool sim_truth_is_complete(const sim_truth *truth, const sim_log *log, int64_t offset) {
     const sim_epoch *epoch = &truth->epochs[log->index];
     if (offset < epoch->base || is_restored(epoch, offset)) return true;
-    return offset < epoch->came_end && (!log->entries[offset].came || log->entries[offset].done);
+    return offset < epoch->came_end && (!log->mine[offset].came || log->mine[offset].done);
 }
 
 bool sim_truth_is_hole(const sim_truth *truth, const sim_log *log, int64_t offset) {
     const sim_epoch *epoch = &truth->epochs[log->index];
     if (offset < epoch->base || offset >= epoch->came_end || is_restored(epoch, offset)) return false;
-    return !log->entries[offset].came;
+    return !log->mine[offset].came;
 }
 
 int64_t sim_truth_frontier(const sim_truth *truth, const sim_log *log) {
@@ -366,9 +366,10 @@ sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record) {
     truth->handled++;
     sim_log *log = flight->log;
     sim_entry *entry = &log->entries[flight->offset];
-    entry->last_attempt = record->attempt;
+    log->mine[flight->offset].last_attempt = record->attempt;
     if (record->attempt > 1) sim_seen(SIM_SEEN_RETRIED);
     if (entry->finished) sim_seen(SIM_SEEN_AGAIN);
+    if (!log->ours && sim_broker_is_theirs(truth->broker, log)) sim_seen(SIM_SEEN_ZOMBIE);
     bool current = log->ours && record->state != WF_RECORD_DROPPED && !log->thrown_back;
     SIM_CHECK(!current || !sim_broker_calls_complete(log, flight->offset),
               "%s/%d %lld runs again, but the commit at %lld calls it complete", log->topic, log->partition,

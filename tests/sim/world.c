@@ -241,9 +241,25 @@ static void pass_time(sim_world *world, uint64_t until_ns) {
     world->now_ns = world->broker->now_ns = until_ns;
 }
 
+static unsigned measure(const sim_world *world, unsigned counts[SIM_ACTIONS]);
+
+/* When the peer has something to do next; 0: now. */
+static uint64_t peer_next_ns(const sim_world *world) {
+    unsigned counts[SIM_ACTIONS];
+    sim_world *peer = world->peer;
+    sim_world_enter(peer);
+    ring(peer);
+    if (measure(peer, counts) > 0) return 0;
+    sim_audit_idle(peer);
+    return next_ns(peer);
+}
+
 static void jump(sim_world *world) {
     sim_audit_idle(world);
     uint64_t next = next_ns(world);
+    uint64_t theirs = world->peer ? peer_next_ns(world) : UINT64_MAX;
+    if (theirs == 0) return;
+    if (theirs < next) next = theirs;
     SIM_CHECK(next != UINT64_MAX, "nothing will ever happen again");
     sim_trace("time: jumps %.3f ms", next > world->now_ns ? (double)(next - world->now_ns) / 1e6 : 0.0);
     if (next > world->now_ns) pass_time(world, next);
@@ -307,7 +323,13 @@ static void act(sim_world *world, sim_action action, const unsigned counts[SIM_A
     }
 }
 
-void sim_world_step(sim_world *world) {
+void sim_world_enter(sim_world *world) {
+    if (!world->broker->peer) return;
+    sim_broker_enter(world->broker);
+    world->now_ns = world->broker->now_ns;
+}
+
+static void step_alone(sim_world *world) {
     unsigned counts[SIM_ACTIONS];
     if (++*world->step > world->steps_max) {
         sim_world_dump(world);
@@ -320,6 +342,17 @@ void sim_world_step(sim_world *world) {
     else
         act(world, choose(world, counts), counts);
     if (*world->step % 8 == 0) sim_audit_blocks(world);
+}
+
+void sim_world_step(sim_world *world) {
+    if (!world->peer || sim_percent(world->chance, 50)) {
+        step_alone(world);
+        return;
+    }
+    sim_world_enter(world->peer);
+    sim_trace("the other member:");
+    step_alone(world->peer);
+    sim_world_enter(world);
 }
 
 bool sim_world_settle(sim_world *world) {

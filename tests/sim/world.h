@@ -47,6 +47,7 @@ typedef struct sim_hosted {
 } sim_hosted;
 
 typedef struct sim_world {
+    struct sim_world *peer; /* another member of the group, which does something now and then; NULL: there is none */
     const sim_plan *plan;
     sim_chance *chance;
     sim_broker *broker;
@@ -74,8 +75,10 @@ void sim_world_start(sim_world *world);
 /* End them wherever they are, as if the process died; what they owned is freed, and counted once more. */
 void sim_world_end(sim_world *world);
 
-/* One thing happens. */
+/* One thing happens, here or at the peer. */
 void sim_world_step(sim_world *world);
+/* This one acts from now on, not its peer. */
+void sim_world_enter(sim_world *world);
 /* Everything that can happen without time, the broker or a handler's promise; false: it never ends. */
 bool sim_world_settle(sim_world *world);
 void sim_world_stop_actor(sim_world *world, uint32_t id, uint64_t deadline_ns);

@@ -61,6 +61,14 @@ static bool is_product(const source *file) {
            begins_with(file->path, "actors/");
 }
 
+static bool runs_under_criterion(const source *file) {
+    static const char *const folders[] = {"unit/", "actor/", "tidy/", "system/", "kafka/", "support/"};
+    if (!begins_with(file->path, "tests/")) return false;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if (begins_with(file->path + 6, folders[i])) return true;
+    return false;
+}
+
 static size_t line_of(const char *text, const char *at) {
     size_t line = 1;
     for (; text < at; text++) line += *text == '\n';
@@ -228,12 +236,22 @@ static void find_words(const source *file, const char *const *words, const char 
             find(file, line_of(file->code, at), "%s: %s", *words, why);
 }
 
+/* A test that ends its process with 0 has passed for Criterion, wherever it was. */
+static void find_ends(const source *file) {
+    static const char *const ends[] = {"exit", "_exit", "quick_exit", NULL};
+    for (const char *const *end = ends; *end; end++)
+        for (const char *at = file->code; (at = find_word(file->code, at, *end)); at++)
+            if (at[strlen(*end)] == '(')
+                find(file, line_of(file->code, at), "%s: only a program ends the process", *end);
+}
+
 static void rule_banned(const source *file) {
     static const char *const everywhere[] = {"sprintf", "vsprintf", "strcpy", "strcat", "gets", "usleep", NULL};
     static const char *const locks[] = {"pthread_mutex_", "pthread_rwlock_", "pthread_cond_", "pthread_spin_", NULL};
     static const char *const clocks[] = {"clock_gettime", "gettimeofday", "timespec_get", NULL};
     if (!is_c(file)) return;
     find_words(file, everywhere, "is not used in this tree");
+    if (is_product(file) || runs_under_criterion(file)) find_ends(file);
     if (!is_product(file)) return;
     find_words(file, locks, "actors share nothing, so there is nothing to lock");
     if (strcmp(file->path, "runtime/clock.c") != 0) find_words(file, clocks, "only runtime/clock.c reads a clock");
@@ -393,6 +411,9 @@ Test(tidy, samples__words_and_includes__found_where_they_count) {
         {rule_banned, "runtime/a.c", "/* \" */ pthread_mutex_lock(m);\n",
          "runtime/a.c:1: pthread_mutex_: actors share nothing, so there is nothing to lock\n"},
         {rule_banned, "runtime/clock.c", "clock_gettime(a, b);\n", ""},
+        {rule_banned, "actors/a.c", "exit(0);\n", "actors/a.c:1: exit: only a program ends the process\n"},
+        {rule_banned, "tests/unit/a.c", "_exit(0);\n", "tests/unit/a.c:1: _exit: only a program ends the process\n"},
+        {rule_banned, "tests/sim/a.c", "exit(0);\n", ""},
         {rule_banned, "runtime/a.c", "\n\nclock_gettime(a, b);\n",
          "runtime/a.c:3: clock_gettime: only runtime/clock.c reads a clock\n"},
         {rule_leftovers, "tests/a.sh", "# TO\104O later\n",
