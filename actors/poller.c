@@ -178,6 +178,13 @@ static void on_committed_offsets(void *context, wf_kafka_error error, const char
         wf_poller_slot *slot = wf_poller_slot_at(self, partitions[i].topic, partitions[i].partition);
         if (slot->phase == WF_SLOT_ASKING) restore(self, slot, &partitions[i]);
     }
+    for (size_t i = 0; i < self->assign.count; i++) {
+        const wf_poller_slot *slot = slot_in(self, &self->assign, i);
+        if (slot->phase != WF_SLOT_ASKING) continue;
+        weft_env_log(self->env, WEFT_LOG_WARN, "committed offset not in the answer, asked again topic=%s partition=%d",
+                     slot->topic, slot->partition);
+        self->ask_ns = weft_env_now_ns(self->env) + ask_again_ns;
+    }
 }
 
 /* All know all partitions: let librdkafka fetch them. */

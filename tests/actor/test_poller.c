@@ -232,6 +232,24 @@ Test(poller, committed_offsets__not_to_be_had__asked_again_after_a_pause) {
     finish(&shore);
 }
 
+Test(poller, committed_offsets__one_partition_left_out__asked_again_and_all_begin) {
+    coast shore;
+    wf_restore restored;
+    begin(&shore);
+    fake_kafka_forget(shore.kafka, 2);
+    fake_kafka_give(shore.kafka, all, 2, false);
+    for (uint64_t asked = 1; asked <= 3; asked++) {
+        flow(&shore);
+        REQUIRE_EQ(fake_kafka_seen(shore.kafka)->fetch_committed, asked);
+        REQUIRE_EQ(fake_kafka_seen(shore.kafka)->assigns, 0);
+        fake_env_advance(&shore.fake, 500 * ms);
+    }
+    REQUIRE(take_restore(&shore, &restored) && restored.slot == 0);
+    REQUIRE(take_restore(&shore, &restored) && restored.slot == 1);
+    REQUIRE(!take_restore(&shore, &restored), "once each");
+    finish(&shore);
+}
+
 Test(poller, taken_while_asking__nobody_hears_of_it) {
     coast shore;
     wf_restore restored;

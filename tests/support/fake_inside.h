@@ -73,6 +73,7 @@ struct fake_kafka {
     fake_list requests;
     fake_list events;
     fake_failure failures[FAKE_REQUEST_COUNT];
+    unsigned forgets; /* answers that leave out a partition */
     size_t fetch_max;
     fake_item *given; /* an assignment that was not answered yet; the event's twin */
     fake_item *taken; /* a revocation likewise */

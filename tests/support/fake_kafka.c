@@ -159,8 +159,16 @@ static void do_commit(fake_kafka *fake, fake_item *request) {
     }
 }
 
+void fake_kafka_forget(fake_kafka *fake, unsigned times) {
+    fake->forgets = times;
+}
+
 static void do_committed(fake_kafka *fake, fake_item *request) {
     request->error = WF_KAFKA_OK;
+    if (fake->forgets > 0 && request->count > 1) {
+        fake->forgets--;
+        free((char *)request->partitions[--request->count].metadata);
+    }
     for (size_t i = 0; i < request->count; i++) {
         wf_kafka_partition *asked = &request->partitions[i];
         const fake_partition *log = fake_place_of(fake, asked->topic, asked->partition)->log;

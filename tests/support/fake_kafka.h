@@ -73,6 +73,8 @@ typedef enum fake_request {
 
 /* The next `times` requests of this kind are answered with this error. `done`: the broker does it all the same. */
 void fake_kafka_fail(fake_kafka *fake, fake_request kind, wf_kafka_error error, bool done, unsigned times);
+/* The next `times` answers with committed offsets leave out their last partition. */
+void fake_kafka_forget(fake_kafka *fake, unsigned times);
 /* Requests of this kind on their way, at the broker or coming back. */
 size_t fake_kafka_requests(const fake_kafka *fake, fake_request kind);
 
