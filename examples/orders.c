@@ -5,11 +5,14 @@
  *     orders [--records N] [--keys N]                     on a broker inside this process, filled with N records first
  *     orders --bootstrap-servers HOST:PORT --topic NAME   on a real topic: counts its records (--print: prints them)
  * until a signal, or with --until-end until nothing is left
- *     ... [--group NAME] [--threads N] [--set option=value]...
+ *     ... [--group NAME] [--threads N] [--set option=value]... [--work-us N] [--journal FILE]
  *
  * On its own topic it checks that every record is handled once and in order per key, and that all is committed: exit
- * status 0 only then.
+ * status 0 only then. With --journal every record leaves two lines there, "B partition offset ns" when its handler
+ * begins and E when it ends: what several processes of a group did, whatever becomes of them, can be put together
+ * afterwards.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -35,6 +38,8 @@ typedef struct task {
     bool print;
     bool until_end;
     bool print_help;
+    const char *journal;
+    uint64_t work_us; /* what a handler takes */
 } task;
 
 /* Per key the next number that its values should have. One atomic each: handlers of different keys run in different
@@ -44,6 +49,8 @@ typedef struct ledger {
     uint64_t keys;
     bool verify;
     bool print;
+    int journal_fd; /* -1: none */
+    uint64_t work_us;
     _Atomic uint64_t handled;
     _Atomic uint64_t duplicates;
     _Atomic uint64_t order_violations;
@@ -84,8 +91,21 @@ static void check_order(ledger *book, const char *key, size_t key_bytes, const c
         atomic_fetch_add(&book->order_violations, 1);
 }
 
+/* One write at the end of the file: whole, in whatever order the threads come, and it outlives the process. */
+static bool note(const ledger *book, char what, const weft_record *record) {
+    char line[80];
+    struct timespec now;
+    if (book->journal_fd < 0) return true;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int bytes = snprintf(line, sizeof line, "%c %d %" PRId64 " %" PRIu64 "\n", what, weft_record_partition(record),
+                         weft_record_offset(record), (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+    return write(book->journal_fd, line, (size_t)bytes) == bytes;
+}
+
 static weft_result handle(const weft_record *record, void *context) {
     ledger *book = context;
+    if (!note(book, 'B', record)) return weft_record_fail(record, "the journal can't be written");
+    if (book->work_us) nanosleep(&(struct timespec){.tv_nsec = (long)book->work_us * 1000}, NULL);
     size_t key_bytes, value_bytes;
     const char *key = weft_record_key(record, &key_bytes);
     const char *value = weft_record_value(record, &value_bytes);
@@ -93,6 +113,7 @@ static weft_result handle(const weft_record *record, void *context) {
         printf("%s/%d %" PRId64 " %.*s = %.*s\n", weft_record_topic(record), weft_record_partition(record),
                weft_record_offset(record), (int)key_bytes, key ? key : "", (int)value_bytes, value ? value : "");
     if (book->verify && key && value) check_order(book, key, key_bytes, value, value_bytes);
+    if (!note(book, 'E', record)) return weft_record_fail(record, "the journal can't be written");
     atomic_fetch_add(&book->handled, 1);
     return WEFT_SUCCESS;
 }
@@ -254,7 +275,8 @@ static int usage(const char *problem) {
     fprintf(
         problem ? stderr : stdout,
         "usage: orders [--records N] [--keys N] [--bootstrap-servers HOST:PORT --topic NAME [--print] [--until-end]]\n"
-        "              [--group NAME] [--threads N] [--set option=value]...   (options: docs/configuration.md)\n");
+        "              [--group NAME] [--threads N] [--work-us N] [--journal FILE]\n"
+        "              [--set option=value]...   (options: docs/configuration.md)\n");
     return problem ? 2 : 0;
 }
 
@@ -272,6 +294,8 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
                                             {"group", required_argument, NULL, 'g'},
                                             {"threads", required_argument, NULL, 'w'},
                                             {"set", required_argument, NULL, 's'},
+                                            {"work-us", required_argument, NULL, 'u'},
+                                            {"journal", required_argument, NULL, 'j'},
                                             {"print", no_argument, NULL, 'p'},
                                             {"until-end", no_argument, NULL, 'e'},
                                             {"help", no_argument, NULL, 'h'},
@@ -282,6 +306,8 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
         if (option == 'n' && !parse_count(optarg, &job->records))
             return "--records: a whole number from 1 to 100000000";
         if (option == 'k' && !parse_count(optarg, &job->keys)) return "--keys: a whole number from 1 to 100000000";
+        if (option == 'u' && (!parse_count(optarg, &job->work_us) || job->work_us > 999999))
+            return "--work-us: a whole number from 1 to 999999";
         if (option == 's' && !equals) return "--set: option=value";
         if (option == 'b')
             job->bootstrap = optarg;
@@ -291,6 +317,8 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
             job->group = optarg;
         else if (option == 'w')
             weft_config_set(config, "threads", optarg);
+        else if (option == 'j')
+            job->journal = optarg;
         else if (option == 'p')
             job->print = true;
         else if (option == 'e')
@@ -326,9 +354,17 @@ static void configure(const task *job, weft_config *config, const char *address)
 
 /* Returns the exit status. */
 static int process(const task *job, weft_config *config, const char *address) {
-    ledger book = {.keys = job->keys, .verify = !job->bootstrap, .print = job->print};
+    ledger book = {
+        .keys = job->keys, .verify = !job->bootstrap, .print = job->print, .journal_fd = -1, .work_us = job->work_us};
     latencies times = {0}, *times_pointer = &times;
     weft_actor_id id;
+    if (job->journal) {
+        book.journal_fd = open(job->journal, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        if (book.journal_fd < 0) {
+            perror(job->journal);
+            return 2;
+        }
+    }
     book.next = calloc(job->keys, sizeof *book.next);
     configure(job, config, address);
     if (!book.next || weft_consumer_new(config, handle, &book, &consumer) != WEFT_OK) {
