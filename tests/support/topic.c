@@ -161,9 +161,15 @@ void topic_truncate(const char *bootstrap, const char *topic, int32_t partition,
 
 void topic_ends(const char *bootstrap, const char *topic, int32_t partition, int64_t *ret_first, int64_t *ret_end) {
     rd_kafka_t *client = client_open(RD_KAFKA_CONSUMER, bootstrap, NULL);
+    uint64_t deadline_ms = must_now_ms() + PATIENCE_MS;
+    rd_kafka_resp_err_t error;
 
-    check(rd_kafka_query_watermark_offsets(client, topic, partition, ret_first, ret_end, PATIENCE_MS), "ends of",
-          topic);
+    /* The broker tells of a new partition a moment before it is the leader of it. */
+    while ((error = rd_kafka_query_watermark_offsets(client, topic, partition, ret_first, ret_end, PATIENCE_MS)) ==
+               RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION &&
+           must_now_ms() < deadline_ms)
+        rd_kafka_poll(client, 20);
+    check(error, "ends of", topic);
     rd_kafka_destroy(client);
 }
 
