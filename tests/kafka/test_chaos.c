@@ -46,6 +46,7 @@ static const char word[] = "bash tests/kafka/broker.sh";
 typedef struct process {
     pid_t pid; /* 0: over */
     bool stopped;
+    uint64_t stopped_ns;
     uint64_t goes_on_ns;
 } process;
 
@@ -63,6 +64,18 @@ typedef struct scene {
     size_t commit_count;
     unsigned kills, stops, long_stops, polite, restarts;
 } scene;
+
+static uint64_t now_ns(void);
+
+/* One line of the story, for who has to find out why. */
+static void tell(const scene *it, const char *what, size_t member) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/story", it->folder);
+    FILE *file = fopen(path, "a");
+    MUST(file, "no story");
+    fprintf(file, "%" PRIu64 " %s %zu\n", now_ns(), what, member);
+    fclose(file);
+}
 
 static uint64_t now_ns(void) {
     struct timespec now;
@@ -114,12 +127,12 @@ static size_t live_count(const scene *it) {
 
 static _Noreturn void become_member(const scene *it, const char *journal, const char *log) {
     int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    setenv("WEFT_LOG_LEVEL", "info", 1);
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
     execl(WEFT_BUILD_DIR "/bin/orders", "orders", "--bootstrap-servers", it->bootstrap, "--topic", it->topic, "--group",
           it->topic, "--threads", "4", "--work-us", "1500", "--journal", journal, "--set", "commit.interval.ms=100",
-          "--set", "kafka.session.timeout.ms=3000", "--set", "kafka.heartbeat.interval.ms=300", "--set",
-          "log.level=info", (char *)NULL);
+          "--set", "kafka.session.timeout.ms=3000", "--set", "kafka.heartbeat.interval.ms=300", (char *)NULL);
     _exit(127);
 }
 
@@ -133,6 +146,7 @@ static void join(scene *it) {
     if (pid == 0) become_member(it, journal, log);
     MUST(pid > 0, "fork");
     it->processes[member].pid = pid;
+    tell(it, "join", member);
 }
 
 /* Of those that run; SIZE_MAX: none. */
@@ -162,6 +176,7 @@ static void kill_one(scene *it) {
     waitpid(it->processes[member].pid, NULL, 0);
     it->processes[member].pid = 0;
     it->members[member].killed_ns = now_ns(); /* it is certainly dead now */
+    tell(it, "killed", member);
     it->kills++;
 }
 
@@ -180,8 +195,10 @@ static void await_exit(scene *it, size_t member) {
 static void stop_politely(scene *it) {
     size_t member = pick(it);
     if (member == SIZE_MAX) return;
+    tell(it, "stop", member);
     kill(it->processes[member].pid, SIGTERM);
     await_exit(it, member);
+    tell(it, "stopped", member);
     it->polite++;
 }
 
@@ -195,8 +212,9 @@ static void freeze(scene *it, bool longer) {
                        ms;
     kill(it->processes[member].pid, SIGSTOP);
     it->processes[member].stopped = true;
+    it->processes[member].stopped_ns = from_ns;
     it->processes[member].goes_on_ns = from_ns + span_ns;
-    if (longer) excuse(&it->members[member], from_ns, from_ns + span_ns + finds_out_ns);
+    tell(it, longer ? "frozen beyond the session" : "frozen", member);
     it->stops++;
     it->long_stops += longer;
 }
@@ -207,6 +225,10 @@ static void thaw_due(scene *it, uint64_t due_ns) {
         if (!each->stopped || each->goes_on_ns > due_ns) continue;
         kill(each->pid, SIGCONT);
         each->stopped = false;
+        /* What counts is how long it really was. */
+        if (now_ns() - each->stopped_ns > SESSION_MS / 2 * ms)
+            excuse(&it->members[i], each->stopped_ns, now_ns() + finds_out_ns);
+        tell(it, "goes on", i);
     }
 }
 
@@ -214,7 +236,9 @@ static void thaw_due(scene *it, uint64_t due_ns) {
 static void restart_broker(scene *it) {
     uint64_t from_ns = now_ns();
     thaw_due(it, UINT64_MAX);
+    tell(it, "broker restarts", 0);
     tell_broker(it, "restart");
+    tell(it, "broker is back", 0);
     for (size_t i = 0; i < it->member_count; i++)
         if (it->processes[i].pid > 0) excuse(&it->members[i], from_ns, now_ns() + 2 * finds_out_ns);
     it->restarts++;
@@ -370,6 +394,8 @@ static void remove_folder(const scene *it) {
         file_of(it, i, "log", path);
         unlink(path);
     }
+    snprintf(path, sizeof path, "%s/story", it->folder);
+    unlink(path);
     rmdir(it->folder);
 }
 
