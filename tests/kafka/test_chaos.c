@@ -133,7 +133,7 @@ static _Noreturn void become_member(const scene *it, const char *journal, const 
     execl(WEFT_BUILD_DIR "/bin/orders", "orders", "--bootstrap-servers", it->bootstrap, "--topic", it->topic, "--group",
           it->topic, "--threads", "4", "--work-us", "1500", "--journal", journal, "--set", "commit.interval.ms=100",
           "--set", "kafka.session.timeout.ms=3000", "--set", "kafka.heartbeat.interval.ms=300", (char *)NULL);
-    _exit(127);
+    abort();
 }
 
 static void join(scene *it) {
