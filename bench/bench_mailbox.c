@@ -35,7 +35,7 @@ static void open_line(wire *line) {
 static void close_line(wire *line) {
     wf_inbox_close(&line->here);
     wf_inbox_close(&line->there);
-    wf_post_close(&line->post, false);
+    wf_post_close(&line->post);
 }
 
 static void send_one(wf_outbox *outbox, uint64_t number) {

@@ -59,13 +59,11 @@ weft_status wf_post_open(uint32_t sockets, wf_post **ret_post) {
     return WEFT_OK;
 }
 
-void wf_post_close(wf_post **post, bool leak) {
+void wf_post_close(wf_post **post) {
     if (!*post) return;
-    if (!leak) {
-        while (zmq_ctx_term((*post)->context) != 0 && errno == EINTR) {
-        }
-        free(*post);
+    while (zmq_ctx_term((*post)->context) != 0 && errno == EINTR) {
     }
+    free(*post);
     *post = NULL;
 }
 

@@ -33,8 +33,8 @@ typedef struct wf_header {
 
 /* Room for `sockets` sockets in all. Thread: any; open before, close after all sockets. */
 weft_status wf_post_open(uint32_t sockets, wf_post **ret_post);
-/* `leak`: some sockets stay with a thread that can't be joined; the context is left to them. */
-void wf_post_close(wf_post **post, bool leak);
+/* Not where a thread was left that still has sockets: it may even open more. */
+void wf_post_close(wf_post **post);
 
 /* Bound at once; opened by any thread before its loop's thread begins. */
 weft_status wf_inbox_open(wf_post *post, uint32_t index, wf_inbox **ret_inbox);

@@ -233,8 +233,8 @@ void wf_system_free(wf_system **system_pointer) {
         free(loop);
     }
     free(system->early_failure);
-    wf_post_close(&system->directory.post, leak);
     if (leak) return; /* the directory is read by the threads that were left */
+    wf_post_close(&system->directory.post);
     free(system->loops);
     free(system->actors);
     free(system->directory.inboxes);

@@ -89,7 +89,7 @@ static void run(void) {
     receive_all(inbox, SENDERS * per_sender());
     for (int i = 0; i < SENDERS; i++) pthread_join(threads[i], NULL);
     wf_inbox_close(&inbox);
-    wf_post_close(&post, false);
+    wf_post_close(&post);
 }
 
 int main(void) {
