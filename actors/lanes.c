@@ -515,6 +515,22 @@ void wf_lanes_remove(wf_lanes *lanes, wf_record *record) {
     count_queued(lanes, lane, -1, -(int64_t)record->block_bytes);
 }
 
+void wf_lanes_cut(wf_lanes *lanes, wf_record *record, wf_chain *ret_cut) {
+    wf_lane *lane = record->lane;
+    wf_chain all = lane->queue;
+    wf_record *item;
+    lane_leave(lanes, lane);
+    lane->queue = *ret_cut = (wf_chain){0};
+    while ((item = wf_chain_pop(&all)) != NULL) {
+        bool stays = ret_cut->count == 0 && item != record;
+        if (!stays) item->lane = NULL;
+        wf_chain_push(stays ? &lane->queue : ret_cut, item);
+    }
+    WF_CHECK(ret_cut->head == record);
+    count_queued(lanes, lane, -(int64_t)ret_cut->count, -(int64_t)ret_cut->bytes);
+    lane_settle(lanes, lane);
+}
+
 /* --- checks for tests */
 
 static void check_list(const wf_lane_list *list, lane_place place) {

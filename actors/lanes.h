@@ -126,6 +126,9 @@ void wf_lanes_remove_head(wf_lanes *lanes, wf_record *record);
 /* Take a queued record out, wherever it stands in its lane. O(length of the lane). */
 void wf_lanes_remove(wf_lanes *lanes, wf_record *record);
 
+/* Take this queued record and all behind it in its lane out, for good. O(length of the lane). */
+void wf_lanes_cut(wf_lanes *lanes, wf_record *record, wf_chain *ret_cut);
+
 /* The record at the head of the lane that this record (out or queued) belongs to; NULL: none queued. */
 wf_record *wf_lanes_head(const wf_record *record);
 

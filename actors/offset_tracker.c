@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts ASSIGNED (encoder), FETCHED, COMPLETED, LATE, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED (poller),
- * GAUGES_ASK (exporter). Emits ASSIGNED, PROGRESS (work manager), SNAPSHOT, DRAINED (encoder), GAUGES.
+ * Accepts ASSIGNED (encoder), FETCHED, UNFETCH, COMPLETED, LATE, HOLE, MAP_REFUSED, DRAINED (work manager), COMMITTED
+ * (poller), GAUGES_ASK (exporter). Emits ASSIGNED, PROGRESS (work manager), SNAPSHOT, DRAINED (encoder), GAUGES.
  *
  * Invariants:
  * 1. committed <= frontier, and neither goes back within an epoch.
@@ -234,6 +234,13 @@ static void on_completed(void *state, weft_env *env, const weft_message *message
     }
 }
 
+static void on_unfetch(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    const wf_log_end *unfetch = message->body;
+    tracked *slot = current_slot(state, unfetch->slot, unfetch->epoch);
+    if (slot) wf_window_unfetch(&slot->window, unfetch->end);
+}
+
 static void on_hole(void *state, weft_env *env, const weft_message *message) {
     (void)env;
     tracker *self = state;
@@ -379,6 +386,7 @@ const weft_actor_class wf_offset_tracker = {
             [WF_MSG_FETCHED] = on_fetched,
             [WF_MSG_COMPLETED] = on_completed,
             [WF_MSG_LATE] = on_late,
+            [WF_MSG_UNFETCH] = on_unfetch,
             [WF_MSG_HOLE] = on_hole,
             [WF_MSG_COMMITTED] = on_committed,
             [WF_MSG_DRAINED] = on_drained,

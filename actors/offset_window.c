@@ -288,6 +288,15 @@ void wf_window_fetched(wf_offset_window *window, int64_t first, int64_t end) {
     if (window->fetched_end < end) window->fetched_end = end;
 }
 
+void wf_window_unfetch(wf_offset_window *window, int64_t from) {
+    WF_CHECK(from >= window->frontier && from <= window->came_end);
+    if (window->hole_end > from) {
+        clear_holes(window, from, window->hole_end);
+        window->hole_end = from;
+    }
+    window->came_end = window->fetched_end = from;
+}
+
 void wf_window_skip_to(wf_offset_window *window, int64_t end) {
     if (window->came_end < end) window->came_end = end;
     note_hole(window, end);

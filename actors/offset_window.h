@@ -61,6 +61,9 @@ void wf_window_forget_restored(wf_offset_window *window);
 /* Records [first, end) came, first >= came_end. What lies between fetched_end and first is a hole. */
 void wf_window_fetched(wf_offset_window *window, int64_t first, int64_t end);
 
+/* Nothing from `from` on was completed since it was fetched, and all of it comes again. from >= frontier. */
+void wf_window_unfetch(wf_offset_window *window, int64_t from);
+
 /* The log ends at `end` (EOF) or the consumer jumped there: [fetched_end, end) are holes. No effect if end <=
  * fetched_end. */
 void wf_window_skip_to(wf_offset_window *window, int64_t end);

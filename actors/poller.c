@@ -383,8 +383,21 @@ const wf_kafka_sink wf_poller_sink = {
     .on_log = on_log,
 };
 
+/* The work manager gave back what it had from this offset on: it comes again when the partition goes on. */
+static void set_back(wf_poller_state *self, weft_env *env, wf_poller_slot *slot, int64_t offset) {
+    wf_partition held = {.slot = (uint32_t)(slot - self->slots), .epoch = slot->epoch};
+    if (slot->phase == WF_SLOT_ACTIVE && !slot->closed) {
+        weft_status status = self->options.kafka->ops->seek(self->options.kafka, slot->topic, slot->partition, offset);
+        if (status != WEFT_OK)
+            weft_env_fail(env, WEFT_EKAFKA, "topic %s partition %d: can't go back to offset %lld: %s", slot->topic,
+                          slot->partition, (long long)offset, weft_status_text(status));
+        slot->next = offset;
+        slot->eof = -1;
+    }
+    weft_env_send(env, self->options.manager, WF_MSG_HELD, &held, sizeof held);
+}
+
 static void on_hold(void *state, weft_env *env, const weft_message *message) {
-    (void)env;
     wf_poller_state *self = state;
     const wf_hold *hold = message->body;
     wf_poller_slot *slot = &self->slots[hold->slot];
@@ -392,6 +405,7 @@ static void on_hold(void *state, weft_env *env, const weft_message *message) {
     slot->held = hold->hold;
     if (slot->phase == WF_SLOT_ACTIVE && slot->given)
         self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, hold->hold);
+    if (hold->back_to >= 0) set_back(self, env, slot, hold->back_to);
 }
 
 static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {

@@ -83,6 +83,7 @@ static void tell_exporter(wf_work_manager_state *self, weft_env *env, const wf_r
 void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success) {
     wf_work_slot *slot = &self->slots[record->slot];
     bool was_head = slot->head == record;
+    if (slot->started_end <= record->offset) slot->started_end = record->offset + 1;
     wf_work_unlink(slot, record);
     if (success)
         slot->succeeded++;

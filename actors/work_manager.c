@@ -33,10 +33,6 @@ static wf_work_slot *current_slot(wf_work_manager_state *self, uint32_t slot, ui
     return &self->slots[slot];
 }
 
-static uint32_t slot_index(const wf_work_manager_state *self, const wf_work_slot *slot) {
-    return (uint32_t)(slot - self->slots);
-}
-
 /* --- outboxes */
 
 void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes) {
@@ -44,7 +40,7 @@ void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_ou
     outbox->count = 0;
 }
 
-static void flush_offsets(wf_work_manager_state *self, weft_env *env) {
+void wf_work_flush_offsets(wf_work_manager_state *self, weft_env *env) {
     wf_work_send_all(env, self->options.tracker, WF_MSG_FETCHED, &self->fetched, sizeof(wf_fetched));
     wf_work_send_all(env, self->options.tracker, WF_MSG_COMPLETED, &self->completed, sizeof(wf_completed));
 }
@@ -81,14 +77,20 @@ static bool is_restored(wf_work_slot *slot, int64_t offset) {
     return slot->restored_next < slot->restored_count && slot->restored[slot->restored_next].first <= offset;
 }
 
+static void note_came(wf_work_slot *slot, const wf_record *record) {
+    if (slot->came_end <= record->offset) slot->came_end = record->offset + 1;
+}
+
 static void accept(wf_work_manager_state *self, wf_work_slot *slot, wf_record *record) {
     WF_CHECK_IMPLIES(slot->tail, slot->tail->offset < record->offset);
     note_fetched(self, record);
     if (slot->restored_count && is_restored(slot, record->offset)) {
-        slot->skipped++;
+        slot->skipped += slot->came_end <= record->offset;
+        note_came(slot, record);
         wf_work_go_home(self, record);
         return;
     }
+    note_came(slot, record);
     bool blocking = slot->head == NULL;
     record->slot_next = NULL;
     record->slot_prev = slot->tail;
@@ -110,7 +112,7 @@ static void on_records(void *state, weft_env *env, const weft_message *message) 
         next = record->next;
         wf_record_prefetch(next);
         wf_work_slot *slot = current_slot(self, record->slot, record->epoch);
-        if (slot && slot->phase == WF_WORK_ACTIVE)
+        if (slot && slot->phase == WF_WORK_ACTIVE && !slot->refetching)
             accept(self, slot, record);
         else
             wf_work_go_home(self, record);
@@ -132,7 +134,7 @@ static void check_restored(wf_work_manager_state *self, weft_env *env, wf_work_s
                  slot->topic, slot->partition, (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
     forget_restored(slot);
     self->maps_refused++;
-    wf_partition refused = {.slot = slot_index(self, slot), .epoch = slot->epoch};
+    wf_partition refused = {.slot = wf_work_slot_index(self, slot), .epoch = slot->epoch};
     weft_env_send(env, self->options.tracker, WF_MSG_MAP_REFUSED, &refused, sizeof refused);
 }
 
@@ -140,10 +142,10 @@ static void on_log_end(void *state, weft_env *env, const weft_message *message) 
     wf_work_manager_state *self = state;
     const wf_log_end *log_end = message->body;
     wf_work_slot *slot = current_slot(self, log_end->slot, log_end->epoch);
-    if (!slot) return;
+    if (!slot || slot->refetching) return;
     check_restored(self, env, slot, log_end->end);
     if (!log_end->reached) return;
-    flush_offsets(self, env); /* the runs below the end first */
+    wf_work_flush_offsets(self, env); /* the runs below the end first */
     weft_env_send(env, self->options.tracker, WF_MSG_HOLE, log_end, sizeof *log_end);
 }
 
@@ -174,11 +176,6 @@ static weft_status group_topic(wf_work_manager_state *self, uint32_t slot, const
     return WEFT_OK;
 }
 
-static void send_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold) {
-    wf_hold message = {.slot = slot_index(self, slot), .epoch = slot->epoch, .hold = hold};
-    weft_env_send(env, self->options.poller, WF_MSG_HOLD, &message, sizeof message);
-}
-
 static void on_assigned(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     const wf_assigned *assigned = message->body;
@@ -199,7 +196,8 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
     slot->partition = assigned->partition;
     slot->epoch = assigned->epoch;
     slot->phase = WF_WORK_ACTIVE;
-    slot->bounded = false;
+    slot->bounded = slot->refetching = false;
+    slot->started_end = slot->came_end = 0;
     forget_restored(slot);
     slot->restored = assigned->runs;
     slot->restored_count = assigned->count;
@@ -208,7 +206,7 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
     self->active_count++;
     wf_lanes_stop_slot(&self->lanes, assigned->slot, slot->paused);
     slot->held = slot->paused;
-    if (slot->held) send_hold(self, env, slot, true);
+    if (slot->held) wf_work_send_hold(self, env, slot, true);
     wf_partition ready = {.slot = assigned->slot, .epoch = assigned->epoch};
     weft_env_send(env, self->options.poller, WF_MSG_READY, &ready, sizeof ready);
 }
@@ -216,13 +214,14 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
 static void end_slot(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool lost) {
     uint32_t unfinished = slot->out;
     wf_work_fence(self, slot);
-    flush_offsets(self, env);
-    wf_drained drained = {.slot = slot_index(self, slot), .epoch = slot->epoch, .unfinished = unfinished, .lost = lost};
+    wf_work_flush_offsets(self, env);
+    wf_drained drained = {
+        .slot = wf_work_slot_index(self, slot), .epoch = slot->epoch, .unfinished = unfinished, .lost = lost};
     weft_env_send(env, self->options.tracker, WF_MSG_DRAINED, &drained, sizeof drained);
     slot->phase = WF_WORK_GONE;
     slot->held = false;
     forget_restored(slot);
-    wf_lanes_stop_slot(&self->lanes, slot_index(self, slot), false);
+    wf_lanes_stop_slot(&self->lanes, wf_work_slot_index(self, slot), false);
     self->active_count--;
 }
 
@@ -297,7 +296,9 @@ static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *wo
         record->dispatch_ns = now_ns;
         record->pending = 0;
         record->flags &= (uint8_t) ~(WF_RECORD_DEFERRED | WF_RECORD_TIMED_OUT);
-        self->slots[record->slot].out++;
+        wf_work_slot *slot = &self->slots[record->slot];
+        slot->out++;
+        if (slot->started_end <= record->offset) slot->started_end = record->offset + 1;
         self->out_bytes += record->block_bytes;
         if (record->attempt > 1) self->retries_out++;
     }
@@ -341,50 +342,15 @@ static void dispatch(wf_work_manager_state *self, weft_env *env) {
 
 /* --- partitions that stop alone */
 
-static uint64_t stalled_max(const wf_work_manager_state *self) {
-    if (self->options.partition_max_records) return self->options.partition_max_records;
-    uint64_t share = self->options.queue_max_records / (self->active_count + 1);
-    return share > 64 ? share : 64;
-}
-
-static void set_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold) {
-    if (hold == slot->held) return;
-    slot->held = hold;
-    weft_env_log(env, WEFT_LOG_INFO, "partition %s alone topic=%s partition=%d stalled=%llu paused=%d",
-                 hold ? "stopped" : "goes on", slot->topic, slot->partition,
-                 (unsigned long long)self->lanes.slots[slot_index(self, slot)].stalled, slot->paused);
-    send_hold(self, env, slot, hold);
-}
-
-/* A backlog counts when two looks in a row find it over its share: the gate of a map closes for milliseconds when a
- * thread sleeps, and stopping a partition throws away what was fetched ahead for it. Returns whether there is anything
- * to look at again. */
-static bool look_at_holds(wf_work_manager_state *self, weft_env *env) {
-    uint64_t max = stalled_max(self);
-    bool again = false;
-    for (uint32_t i = 0; i < self->slot_count; i++) {
-        wf_work_slot *slot = &self->slots[i];
-        if (slot->phase != WF_WORK_ACTIVE) continue;
-        uint64_t stalled = self->lanes.slots[i].stalled;
-        bool was_over = slot->over;
-        slot->over = stalled > max;
-        set_hold(self, env, slot, slot->paused || (slot->over && was_over) || (slot->held && stalled > max / 2));
-        again = again || slot->over || (slot->held && !slot->paused);
-    }
-    return again;
-}
-
-static bool any_over(const wf_work_manager_state *self) {
-    uint64_t max = stalled_max(self);
-    for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].phase == WF_WORK_ACTIVE &&
-            (self->lanes.slots[i].stalled > max || self->slots[i].held != self->slots[i].paused))
-            return true;
-    return false;
+static void on_held(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    const wf_partition *held = message->body;
+    wf_work_slot *slot = current_slot(state, held->slot, held->epoch);
+    if (slot) slot->refetching = false;
 }
 
 static void arm_hold_timer(wf_work_manager_state *self, weft_env *env) {
-    if (self->hold_timer || self->lanes.queued == 0 || !any_over(self)) return;
+    if (self->hold_timer || self->lanes.queued == 0 || !wf_work_any_over(self)) return;
     self->hold_timer = true;
     weft_env_arm(env, TIMER_HOLD, weft_env_now_ns(env) + hold_dwell_ns);
 }
@@ -399,7 +365,7 @@ static void on_pause(void *state, weft_env *env, const weft_message *message) {
         slot->paused = pause->pause;
         if (slot->phase != WF_WORK_ACTIVE) continue;
         wf_lanes_stop_slot(&self->lanes, i, slot->paused);
-        set_hold(self, env, slot, slot->paused);
+        wf_work_set_hold(self, env, slot, slot->paused);
     }
 }
 
@@ -446,7 +412,7 @@ static bool on_turn(void *state, weft_env *env) {
     wf_lanes_expire(&self->lanes, weft_env_now_ns(env));
     uint64_t wake_ns = check_draining(self, env);
     dispatch(self, env);
-    flush_offsets(self, env);
+    wf_work_flush_offsets(self, env);
     flush_home(self, env);
     arm_hold_timer(self, env);
     uint64_t retry_ns = wf_lanes_next_retry_ns(&self->lanes);
@@ -465,7 +431,7 @@ static bool on_turn(void *state, weft_env *env) {
 static void on_timer(void *state, weft_env *env, unsigned timer) {
     wf_work_manager_state *self = state;
     if (timer == TIMER_HOLD) {
-        self->hold_timer = look_at_holds(self, env);
+        self->hold_timer = wf_work_look_at_holds(self, env);
         if (self->hold_timer) weft_env_arm(env, TIMER_HOLD, weft_env_now_ns(env) + hold_dwell_ns);
     } else if (timer == TIMER_DEADLINE) {
         uint64_t next_ns = wf_work_check_deadlines(self, env);
@@ -545,6 +511,7 @@ const weft_actor_class wf_work_manager = {
             [WF_MSG_DONE] = wf_work_on_done,
             [WF_MSG_UNPARKED] = wf_work_on_unparked,
             [WF_MSG_PAUSE] = on_pause,
+            [WF_MSG_HELD] = on_held,
             [WF_MSG_SUBSCRIBE] = on_subscribe,
             [WF_MSG_GAUGES_ASK] = wf_work_on_gauges_ask,
         },

@@ -80,6 +80,9 @@ typedef struct wf_work_slot {
     uint32_t restored_count;
     uint32_t restored_next;  /* runs before this one lie below what was fetched */
     wf_progress progress;    /* the tracker's latest */
+    int64_t started_end;     /* one past the highest offset that was lent, or finished otherwise */
+    int64_t came_end;        /* one past the highest that came */
+    bool refetching;         /* what comes of it is void until HELD */
     uint64_t completed_sent; /* COMPLETED entries of this epoch */
     uint64_t drain_deadline_ns;
     uint64_t succeeded;
@@ -127,6 +130,20 @@ typedef struct wf_work_manager_state {
     uint64_t policy_logged_ns; /* the last line about a record that was given up */
     uint64_t policy_silent;    /* and how many went without one */
 } wf_work_manager_state;
+
+static inline uint32_t wf_work_slot_index(const wf_work_manager_state *self, const wf_work_slot *slot) {
+    return (uint32_t)(slot - self->slots);
+}
+
+/* FETCHED and COMPLETED, as far as there are any. */
+void wf_work_flush_offsets(wf_work_manager_state *self, weft_env *env);
+
+/* work_hold.c: tell the poller; the same with a word, if it is news; look at all partitions, true: look again. */
+void wf_work_send_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold);
+void wf_work_set_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold);
+bool wf_work_look_at_holds(wf_work_manager_state *self, weft_env *env);
+/* Is there a partition that has to stop alone, or did? */
+bool wf_work_any_over(const wf_work_manager_state *self);
 
 /* The answer to GAUGES_ASK (work_gauges.c). */
 void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *message);

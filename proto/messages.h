@@ -151,6 +151,7 @@ typedef struct wf_hold {
     uint32_t slot;
     uint32_t epoch;
     bool hold;
+    int64_t back_to; /* with hold: fetching goes on here when the partition does; -1: where it is */
 } wf_hold;
 
 typedef struct wf_pause {

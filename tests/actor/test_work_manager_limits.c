@@ -292,6 +292,14 @@ static bool hold_of(work_desk *desk, bool *ret_hold) {
     return true;
 }
 
+/* What it gives back, from which offset on. */
+static bool back_of(work_desk *desk, wf_hold *ret_back) {
+    fake_sent sent;
+    if (!fake_env_take(&desk->fake, WF_MSG_HOLD, &sent)) return false;
+    *ret_back = *(const wf_hold *)sent.body;
+    return ret_back->hold && ret_back->back_to >= 0;
+}
+
 Test(work_manager_limits, hold__backlog_behind_a_retry_lasts__stops_that_partition_and_lets_it_go_on) {
     work_desk desk;
     bool hold = false;
@@ -310,12 +318,20 @@ Test(work_manager_limits, hold__backlog_behind_a_retry_lasts__stops_that_partiti
     REQUIRE(!hold_of(&desk, &hold), "not at the first look");
     desk_advance_ms(&desk, 1000);
     REQUIRE(hold_of(&desk, &hold) && hold);
-    REQUIRE(!hold_of(&desk, &hold));
+    wf_hold back;
+    REQUIRE(back_of(&desk, &back) && back.back_to == 10, "ten may stay, the eleventh comes again");
+    desk_feed(&desk, 0, 11, one_key, 1); /* on its way before the poller had heard of it */
+    wf_partition held = {.slot = 0, .epoch = back.epoch};
+    fake_env_tell(&desk.fake, DESK_POLLER, WF_MSG_HELD, &held, sizeof held);
     desk_advance_ms(&desk, 1600);
     wf_slice slice;
     while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
     desk_advance_ms(&desk, 1000);
     REQUIRE(hold_of(&desk, &hold) && !hold);
+    REQUIRE_EQ(desk_frontier(&desk, 0), 10);
+    desk_feed(&desk, 0, 10, one_key, 2);
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    REQUIRE_EQ(desk_frontier(&desk, 0), 12);
     desk_end(&desk);
 }
 

@@ -14,6 +14,7 @@
     X(RESTORED, "records not run because of the committed map")                                                        \
     X(MAP_COMMITTED, "commits with a map")                                                                             \
     X(MAP_REFUSED, "maps that reach beyond the log")                                                                   \
+    X(GIVEN_BACK, "backlogs of a held partition that went back to Kafka")                                              \
     X(KEPT, "partitions that came back with more than their last commit")                                              \
     X(ADOPTED, "records finished by a flight of an older epoch")                                                       \
     X(FENCED, "partitions that went with records in flight")                                                           \

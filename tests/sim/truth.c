@@ -178,7 +178,8 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->slot = restore->slot;
     epoch->epoch = restore->epoch;
     epoch->live = epoch->map_used = true;
-    epoch->bounded = epoch->going = false;
+    epoch->bounded = epoch->going = epoch->stale = false;
+    epoch->known_end = 0;
     epoch->base = epoch->came_end = epoch->committed = restore->base;
     epoch->metadata_bytes = 0;
     if (restore->base >= 0 && wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes,
@@ -222,15 +223,15 @@ static void record_came(sim_truth *truth, const wf_record *block) {
     sim_epoch *epoch = epoch_of(truth, block->slot, &log);
     SIM_CHECK(epoch->live && block->epoch == epoch->epoch, "%s/%d %lld comes in an epoch that is over", log->topic,
               log->partition, (long long)block->offset);
-    SIM_CHECK(block->offset >= epoch->came_end, "%s/%d %lld comes again", log->topic, log->partition,
+    SIM_CHECK(epoch->stale || block->offset >= epoch->came_end, "%s/%d %lld comes again", log->topic, log->partition,
               (long long)block->offset);
-    if (epoch->going) return;
+    if (epoch->going || epoch->stale) return;
     if (epoch->base < 0) epoch->base = block->offset;
     epoch->came_end = block->offset + 1;
     log->mine[block->offset].came = true;
     if (!is_restored(epoch, block->offset)) return;
+    epoch->restored += !log->mine[block->offset].done;
     log->mine[block->offset].done = true;
-    epoch->restored++;
     sim_seen(SIM_SEEN_RESTORED);
 }
 
@@ -240,9 +241,25 @@ static void log_end_sent(sim_truth *truth, const wf_log_end *log_end) {
     if (!epoch->bounded && epoch->run_count && epoch->runs[epoch->run_count - 1].end > log_end->end)
         epoch->map_used = false;
     epoch->bounded = true;
-    if (!log_end->reached) return;
+    if (!log_end->reached || epoch->stale) return;
     if (epoch->base < 0) epoch->base = epoch->came_end = log_end->end;
     if (epoch->came_end < log_end->end) epoch->came_end = log_end->end;
+}
+
+static void unfetch_sent(sim_truth *truth, const wf_log_end *unfetch) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, unfetch->slot, &log);
+    SIM_CHECK(epoch->live && epoch->epoch == unfetch->epoch && unfetch->end < epoch->came_end,
+              "UNFETCH of what never came");
+    for (int64_t at = unfetch->end; at < log->end; at++) {
+        SIM_CHECK(!log->mine[at].done || is_restored(epoch, at), "%s/%d %lld is given back, and was completed",
+                  log->topic, log->partition, (long long)at);
+        log->mine[at].came = false;
+    }
+    if (epoch->known_end < epoch->came_end) epoch->known_end = epoch->came_end;
+    epoch->came_end = unfetch->end;
+    epoch->stale = true;
+    sim_seen(SIM_SEEN_GIVEN_BACK);
 }
 
 static void completed_sent(sim_truth *truth, const wf_completed *completed) {
@@ -294,7 +311,8 @@ bool sim_truth_is_complete(const sim_truth *truth, const sim_log *log, int64_t o
 
 bool sim_truth_is_hole(const sim_truth *truth, const sim_log *log, int64_t offset) {
     const sim_epoch *epoch = &truth->epochs[log->index];
-    if (offset < epoch->base || offset >= epoch->came_end || is_restored(epoch, offset)) return false;
+    if (offset < epoch->base || is_restored(epoch, offset)) return false;
+    if (offset >= epoch->came_end) return offset < epoch->known_end && !log->entries[offset].exists;
     return !log->mine[offset].came;
 }
 
@@ -326,6 +344,15 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
         break;
     case WF_MSG_WORK:
         work_sent(truth, body);
+        break;
+    case WF_MSG_HELD: {
+        sim_log *log;
+        sim_epoch *epoch = epoch_of(truth, ((const wf_partition *)body)->slot, &log);
+        if (epoch->epoch == ((const wf_partition *)body)->epoch) epoch->stale = false;
+        break;
+    }
+    case WF_MSG_UNFETCH:
+        unfetch_sent(truth, body);
         break;
     case WF_MSG_COMPLETED:
         for (size_t i = 0; i < bytes / sizeof(wf_completed); i++) completed_sent(truth, (const wf_completed *)body + i);

@@ -43,6 +43,8 @@ typedef struct sim_epoch {
     bool map_used;
     int64_t base; /* -1: nothing came yet and nothing was committed */
     int64_t came_end;
+    int64_t known_end;   /* came_end at its highest: where it was set back, holes below are known */
+    bool stale;          /* between UNFETCH and HELD: what comes is void */
     wf_offset_run *runs; /* the restored map */
     size_t run_count;
     int64_t committed; /* last offset that the poller told the tracker; -1: none */

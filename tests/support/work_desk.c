@@ -184,6 +184,9 @@ static bool collect_once(work_desk *desk) {
             take_credit(desk, sent->body);
         else if (sent->type == WF_MSG_FETCHED)
             take_fetched(desk, sent);
+        else if (sent->type == WF_MSG_UNFETCH)
+            wf_window_unfetch(&desk->slots[((const wf_log_end *)sent->body)->slot].window,
+                              ((const wf_log_end *)sent->body)->end);
         else if (sent->type == WF_MSG_COMPLETED)
             take_completed(desk, sent);
         else if (sent->type == WF_MSG_DRAINED)

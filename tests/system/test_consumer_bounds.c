@@ -79,12 +79,9 @@ static void release(harness *under_test, promises *self) {
             eq(int, harness_complete(under_test, self->held[i].token, self->held[i].ticket, WEFT_SUCCESS), WEFT_OK));
 }
 
-Test(consumer_bounds, map_full__that_partition_stops_alone_and_no_map_is_dropped) {
+static void fill_a_map(const char *const *settings) {
     mock_cluster *mock = mock_open(1);
     keyed_plan plan = {.topic = "t", .partitions = 4, .records = 4 * EACH, .keys = 4 * EACH, .value_bytes = 20};
-    const char *settings[] = {
-        "threads", "2", "offset.metadata.max.bytes", "64", "partition.max.records", "500", "commit.interval.ms",
-        "20",      NULL};
     promises *state = must_alloc(1, sizeof *state);
     bool dropped = false;
     weft_metrics *metrics;
@@ -115,6 +112,17 @@ Test(consumer_bounds, map_full__that_partition_stops_alone_and_no_map_is_dropped
     harness_free(&under_test);
     free(state);
     mock_close(mock);
+}
+
+Test(consumer_bounds, map_full__that_partition_stops_alone_and_no_map_is_dropped) {
+    fill_a_map((const char *[]){"threads", "2", "offset.metadata.max.bytes", "64", "partition.max.records", "500",
+                                "commit.interval.ms", "20", NULL});
+}
+
+/* The full partition has all the credit before anybody looks: what it can't start goes back to Kafka. */
+Test(consumer_bounds, map_full__with_a_short_queue__the_others_get_their_credit_back) {
+    fill_a_map((const char *[]){"threads", "2", "offset.metadata.max.bytes", "64", "queue.max.records", "1000",
+                                "commit.interval.ms", "20", NULL});
 }
 
 /* --- half of all records have one key, and its first one stands still */
