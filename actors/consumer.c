@@ -178,11 +178,16 @@ weft_status weft_consumer_start(weft_consumer *consumer) {
                               (long long)consumer->options.threads, weft_status_text(status));
         wf_system_free(&consumer->system);
         wf_pending_close(&consumer->pending);
+        wf_consumer_close_http(consumer);
         return status;
     }
     consumer->state = WF_CONSUMER_RUNNING;
     send_subscriptions(consumer);
     return WEFT_OK;
+}
+
+uint16_t weft_consumer_metrics_port(const weft_consumer *consumer) {
+    return consumer->http ? wf_http_port(consumer->http) : 0;
 }
 
 void weft_consumer_request_stop(weft_consumer *consumer) {
@@ -240,11 +245,13 @@ static void stop_actors(weft_consumer *consumer, uint64_t deadline_ns) {
 weft_status weft_consumer_stop(weft_consumer *consumer, int64_t timeout_ms) {
     if (consumer->state != WF_CONSUMER_RUNNING) return WEFT_ESTATE;
     uint64_t deadline_ns = wf_clock_now_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * ms;
+    if (consumer->pages) atomic_store(&consumer->pages->draining, true);
     stop_actors(consumer, deadline_ns);
     consumer->threads_left = wf_system_end(consumer->system, deadline_ns);
     consumer->state = WF_CONSUMER_STOPPED;
     if (consumer->threads_left == 0) wf_pending_close(&consumer->pending);
     wf_system_free(&consumer->system);
+    wf_consumer_close_http(consumer);
     if (consumer->failure != WEFT_OK) return consumer->failure;
     return consumer->abandoned_count || consumer->threads_left ? WEFT_EABANDONED : WEFT_OK;
 }

@@ -7,6 +7,7 @@
 #define WF_CONSUMER_H
 
 #include "config.h"
+#include "http.h"
 #include "kafka.h"
 #include "pending.h"
 #include "poller.h"
@@ -63,11 +64,18 @@ struct weft_consumer {
     size_t abandoned_count;
     weft_consumer *left_before; /* in the list of those that are kept for ever */
     uint32_t threads_left;      /* could not be joined */
+    wf_pages *pages;            /* both NULL: metrics.enabled is false */
+    wf_http *http;
+    const char *librdkafka; /* versions of the libraries that run, these two */
+    char libzmq[32];
 };
 
 /* Make system, loops and actors from the options; on failure `error` says why and everything is undone but the consumer
  * itself. */
 weft_status wf_consumer_build(weft_consumer *consumer);
+
+/* End the HTTP door, if there is one. Pages stay when a thread is left that may still write one. */
+void wf_consumer_close_http(weft_consumer *consumer);
 
 void wf_consumer_set_error(weft_consumer *consumer, const char *format, ...) WEFT_PRINTF(2, 3);
 

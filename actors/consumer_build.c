@@ -11,10 +11,13 @@
 #include "consumer.h"
 #include "engine.h"
 #include "exporter.h"
+#include "log.h"
 #include "metadata.h"
 #include "metadata_encoder.h"
 #include "offset_tracker.h"
+#include "pages.h"
 #include "poller.h"
+#include "mailbox.h"
 #include "work_manager.h"
 
 static const uint64_t ms = 1000000;
@@ -93,6 +96,69 @@ static weft_status open_kafka(weft_consumer *consumer, wf_kafka **ret_kafka) {
     free(error);
     free(settings);
     return status;
+}
+
+/* --- the HTTP door */
+
+void wf_consumer_close_http(weft_consumer *consumer) {
+    wf_http_close(consumer->http);
+    consumer->http = NULL;
+    if (!consumer->pages || consumer->threads_left) return;
+    wf_pages_deinit(consumer->pages);
+    free(consumer->pages);
+    consumer->pages = NULL;
+}
+
+/* Before anybody joins a group: a port in use must not cost a rebalance. */
+static weft_status open_http(weft_consumer *consumer) {
+    const wf_options *options = &consumer->options;
+    if (!options->metrics_enabled) return WEFT_OK;
+    consumer->pages = calloc(1, sizeof *consumer->pages);
+    if (!consumer->pages) return WEFT_ENOMEM;
+    wf_http_options http = {.address = options->metrics_bind,
+                            .port = (uint16_t)options->metrics_port,
+                            .threads = (unsigned)options->metrics_threads,
+                            .health_ns = (uint64_t)options->metrics_health_ms * ms,
+                            .pages = consumer->pages};
+    char error[WF_HTTP_ERROR_BYTES] = "";
+    weft_status status = wf_http_open(&http, &consumer->http, error);
+    if (status != WEFT_OK) {
+        wf_consumer_set_error(consumer, "%s", *error ? error : weft_status_text(status));
+        wf_consumer_close_http(consumer);
+        return status;
+    }
+    bool everybody = strncmp(options->metrics_bind, "127.", 4) != 0;
+    wf_log(everybody ? WEFT_LOG_WARN : WEFT_LOG_INFO, "consumer", "metrics on http://%s:%u/metrics%s",
+           options->metrics_bind, wf_http_port(consumer->http),
+           everybody ? ", for whoever reaches that address: there is no password" : "");
+    return WEFT_OK;
+}
+
+static wf_limits limits_shown(const wf_options *options) {
+    return (wf_limits){.group = options->group_id,
+                       .ordering = wf_option_choice_text(WF_OPTION_ID_ordering, options->ordering),
+                       .engine = wf_option_choice_text(WF_OPTION_ID_engine, options->engine),
+                       .queue_max_records = (uint64_t)options->queue_max_records,
+                       .queue_max_bytes = (uint64_t)options->queue_max_bytes,
+                       .in_flight_max_records = (uint64_t)options->in_flight_max_records,
+                       .pending_max_records = (uint64_t)options->pending_max_records,
+                       .metadata_max_bytes = (uint64_t)options->metadata_max_bytes,
+                       .max_series = (uint64_t)options->metrics_max_series};
+}
+
+#if defined(__clang__)
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+static wf_build build_shown(weft_consumer *consumer) {
+    wf_mailbox_version(consumer->libzmq);
+    return (wf_build){.version = WEFT_VERSION,
+                      .compiler = COMPILER,
+                      .librdkafka = consumer->librdkafka,
+                      .libzmq = consumer->libzmq,
+                      .civetweb = wf_http_version()};
 }
 
 /* --- actors */
@@ -186,6 +252,7 @@ static weft_status spawn_poller(weft_consumer *consumer, uint32_t loop) {
     };
     weft_status status = open_kafka(consumer, &argument.kafka);
     if (status != WEFT_OK) return status;
+    consumer->librdkafka = argument.kafka->ops->version();
     status = spawn(consumer, loop, &wf_poller, &argument, consumer->cast.poller);
     if (status != WEFT_OK) argument.kafka->ops->free(argument.kafka);
     return status;
@@ -224,7 +291,10 @@ static weft_status spawn_sight(weft_consumer *consumer, uint32_t manager_loop) {
                                     .manager = cast->manager,
                                     .tracker = cast->tracker,
                                     .encoder = cast->encoder,
-                                    .tick_ns = (uint64_t)consumer->options.tick_ms * ms};
+                                    .tick_ns = (uint64_t)consumer->options.tick_ms * ms,
+                                    .pages = consumer->pages,
+                                    .limits = limits_shown(&consumer->options),
+                                    .build = build_shown(consumer)};
     if (status == WEFT_OK) status = spawn(consumer, loop, &wf_exporter, &exporter, cast->exporter);
     for (uint32_t i = 0; i < consumer->user_count && status == WEFT_OK; i++) {
         const wf_user_actor *user = &consumer->users[i];
@@ -262,12 +332,14 @@ static weft_status spawn_workers(weft_consumer *consumer, uint32_t manager_loop)
 weft_status wf_consumer_build(weft_consumer *consumer) {
     weft_status status = check_limits(consumer);
     if (status != WEFT_OK) return status;
+    status = open_http(consumer);
+    if (status != WEFT_OK) return status;
     uint32_t workers = is_inline(consumer) ? 1 : (uint32_t)consumer->options.threads;
     uint32_t loops = 5 + consumer->user_count + workers;
     status = wf_system_new(loops, 6 + consumer->user_count + workers, &consumer->system);
     if (status != WEFT_OK) {
         wf_consumer_set_error(consumer, "%u threads need more ZeroMQ sockets than are possible", workers);
-        return status;
+        goto fail;
     }
     if (!is_inline(consumer)) {
         status = wf_pending_open((uint32_t)consumer->options.pending_max_records +
@@ -288,5 +360,6 @@ weft_status wf_consumer_build(weft_consumer *consumer) {
 fail:
     wf_system_free(&consumer->system);
     wf_pending_close(&consumer->pending);
+    wf_consumer_close_http(consumer);
     return status;
 }

@@ -7,7 +7,8 @@
  * Invariants:
  * 1. One collection at a time: four GAUGES_ASK out, complete when four GAUGES_END came back.
  * 2. A partition is in a report when the work manager named it in this collection; what the others said of it is added.
- * 3. A subscriber has at most its credit of events on their way; what finds none is dropped and counted, never queued.
+ * 3. Numbers of partitions that went away are kept: what is counted by topic never goes back.
+ * 4. A subscriber has at most its credit of events on their way; what finds none is dropped and counted, never queued.
  */
 #include "exporter.h"
 
@@ -15,7 +16,10 @@
 #include <string.h>
 
 #include "check.h"
+#include "exposition.h"
+#include "histogram.h"
 #include "messages.h"
+#include "pages.h"
 
 enum { TIMER_TICK = 0, SUBSCRIBERS_MAX = 16, ASKS_MAX = 16 };
 
@@ -45,6 +49,7 @@ typedef struct exporter {
     unsigned answers; /* GAUGES_END of this collection */
     bool collecting;
     bool snapshot_due;
+    bool left_out_logged;
     uint64_t asked[ASKS_MAX]; /* tickets that this collection answers */
     uint32_t asked_count;
     uint64_t waiting[ASKS_MAX]; /* tickets for the next one */
@@ -135,6 +140,10 @@ static void on_queues(void *state, weft_env *env, const weft_message *message) {
 static void merge_system(weft_system_metrics *to, const weft_system_metrics *from, uint32_t owner) {
     if (owner == WF_GAUGES_POLLER) {
         to->held_bytes = from->held_bytes;
+        to->reserved_bytes = from->reserved_bytes;
+        to->librdkafka_records = from->librdkafka_records;
+        to->is_member = from->is_member;
+        to->is_connected = from->is_connected;
         to->fetched = from->fetched;
         to->commits = from->commits;
         to->commit_failures = from->commit_failures;
@@ -192,15 +201,47 @@ static void put_queues(const exporter *self, weft_metrics *report) {
     }
 }
 
+static weft_topic_metrics *topic_in(weft_metrics *report, const char *topic) {
+    size_t i = 0;
+    while (i < report->topic_count && strcmp(report->topics[i].topic, topic) != 0) i++;
+    return i < report->topic_count ? &report->topics[i] : NULL;
+}
+
+/* The topics of the partitions in the report; then what their other partitions counted while they were here. */
+static void put_topics(const exporter *self, weft_metrics *report) {
+    for (size_t i = 0; i < report->partition_count; i++) {
+        const weft_partition_metrics *partition = &report->partitions[i];
+        weft_topic_metrics *topic = topic_in(report, partition->topic);
+        if (!topic) {
+            topic = &report->topics[report->topic_count++];
+            *topic = (weft_topic_metrics){.topic = partition->topic, .is_paused = report->system.is_paused};
+        }
+        topic->assigned++;
+        topic->is_paused = topic->is_paused || partition->paused || partition->held;
+        topic->in_flight += partition->in_flight;
+        topic->queued += partition->queued;
+        if (partition->metadata_bytes > topic->metadata_bytes) topic->metadata_bytes = partition->metadata_bytes;
+    }
+    for (uint32_t i = 0; i < self->partition_count; i++) {
+        const weft_partition_metrics *partition = &self->partitions[i].metrics;
+        weft_topic_metrics *topic = partition->topic ? topic_in(report, partition->topic) : NULL;
+        if (!topic) continue;
+        wf_histogram_merge(&topic->wait, &partition->wait);
+        wf_histogram_merge(&topic->execution, &partition->execution);
+    }
+}
+
 static weft_metrics *make_report(const exporter *self, weft_env *env) {
     size_t count = 0;
     for (uint32_t i = 0; i < self->partition_count; i++) count += self->partitions[i].seen[WF_GAUGES_MANAGER];
-    size_t bytes = count * sizeof(weft_partition_metrics) + self->queue_count * sizeof(weft_queue_metrics);
+    size_t bytes = count * (sizeof(weft_partition_metrics) + sizeof(weft_topic_metrics)) +
+                   self->queue_count * sizeof(weft_queue_metrics);
     weft_metrics *report = calloc(1, sizeof *report + bytes + name_bytes(self));
     WF_CHECK(report != NULL);
     report->system = self->system;
     report->partitions = (weft_partition_metrics *)(report + 1);
-    report->queues = (weft_queue_metrics *)(report->partitions + count);
+    report->topics = (weft_topic_metrics *)(report->partitions + count); /* as many as partitions, at most */
+    report->queues = (weft_queue_metrics *)(report->topics + count);
     char *names = (char *)(report->queues + self->queue_count);
     for (uint32_t i = 0; i < self->partition_count; i++) {
         if (!self->partitions[i].seen[WF_GAUGES_MANAGER]) continue;
@@ -208,6 +249,7 @@ static weft_metrics *make_report(const exporter *self, weft_env *env) {
         finish_partition(metrics, &self->partitions[i], weft_env_now_ns(env));
         metrics->topic = put_name(&names, metrics->topic);
     }
+    put_topics(self, report);
     if (self->queue_count) put_queues(self, report);
     return report;
 }
@@ -232,6 +274,24 @@ static void send_snapshots(exporter *self, weft_env *env) {
     }
 }
 
+static void publish(exporter *self, weft_env *env) {
+    wf_page *page = wf_page_new(make_report(self, env));
+    WF_CHECK(page != NULL);
+    page->process = wf_process_read();
+    page->limits = self->options.limits;
+    page->build = self->options.build;
+    for (size_t i = 0; i < sizeof page->requests / sizeof page->requests[0]; i++)
+        page->requests[i] = atomic_load(&self->options.pages->requests[i]);
+    page->made_ns = weft_env_now_ns(env);
+    page->made_wall_ms = weft_env_wall_ms(env);
+    wf_exposition_fit(page);
+    if (page->left_out && !self->left_out_logged)
+        weft_env_log(env, WEFT_LOG_WARN, "not all partitions fit into metrics.max.series=%llu left_out_series=%llu",
+                     (unsigned long long)page->limits.max_series, (unsigned long long)page->left_out);
+    self->left_out_logged = page->left_out > 0;
+    wf_pages_publish(self->options.pages, page);
+}
+
 static void on_gauges_end(void *state, weft_env *env, const weft_message *message) {
     exporter *self = state;
     const wf_gauges_end *end = message->body;
@@ -243,6 +303,7 @@ static void on_gauges_end(void *state, weft_env *env, const weft_message *messag
         weft_env_send(env, 1, WF_MSG_REPORT, &report, sizeof report);
     }
     self->asked_count = 0;
+    if (self->snapshot_due && self->options.pages) publish(self, env);
     if (self->snapshot_due) send_snapshots(self, env);
     self->snapshot_due = false;
     collect(self, env);
@@ -293,6 +354,10 @@ static void on_timer(void *state, weft_env *env, unsigned timer) {
     weft_env_arm(env, TIMER_TICK, weft_env_now_ns(env) + self->options.tick_ns);
 }
 
+static void on_start(void *state, weft_env *env) {
+    if (((const exporter *)state)->options.pages) on_timer(state, env, TIMER_TICK);
+}
+
 static weft_status init(void *state, weft_env *env, const void *argument) {
     (void)env;
     ((exporter *)state)->options = *(const wf_exporter_options *)argument;
@@ -310,6 +375,7 @@ const weft_actor_class wf_exporter = {
     .name = "exporter",
     .state_bytes = sizeof(exporter),
     .init = init,
+    .on_start = on_start,
     .on =
         {
             [WF_MSG_ASK] = on_ask,

@@ -6,8 +6,7 @@
  * Owns: the client, three queues of it and two eventfds. Records arrive on a queue of our own (every partition queue is
  * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, the reply queue.
  *
- * 1. No call of the sink is made from inside a callback of librdkafka: what they see
- *    becomes a note, handed out after the library's call has returned.
+ * 1. No call of the sink is made from inside a callback of librdkafka: what they see becomes a note for later.
  * 2. Nothing waits for the network. Pause, assign and subscribe wait for librdkafka's main thread, which never blocks.
  * 3. A partition is resumed only if it was paused here: librdkafka below 2.4 rewinds one that was not paused.
  * 4. No partition is paused when it is unassigned: the pause would outlive the assignment.
@@ -75,12 +74,12 @@ static const char *describe(int code, const char *reason, char *text, size_t byt
 
 /* Only a fatal error ends the consumer; a lost membership comes as a revocation or as the result of a commit. */
 static void note_error(door *self, rd_kafka_resp_err_t err, const char *text, const char *topic, int32_t partition) {
-    char full[1024];
-    char reason[768];
+    char full[1024], reason[768];
     bool fatal = err == RD_KAFKA_RESP_ERR__FATAL;
     int cause = fatal ? (int)rd_kafka_fatal_error(self->rk, reason, sizeof reason) : 0;
     describe(cause ? cause : (int)err, cause ? reason : text, full, sizeof full);
-    wf_kafka_notes_error(&self->notes, fatal ? WF_KAFKA_FATAL : WF_KAFKA_RETRY, full, topic, partition);
+    wf_kafka_error kind = err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ? WF_KAFKA_AWAY : WF_KAFKA_RETRY;
+    wf_kafka_notes_error(&self->notes, fatal ? WF_KAFKA_FATAL : kind, full, topic, partition);
     wf_bell_ring(self->events_fd);
 }
 

@@ -38,6 +38,7 @@ typedef enum wf_kafka_error {
     WF_KAFKA_FENCED,    /* the membership is over: no commit of this epoch will ever succeed; treat as lost */
     WF_KAFKA_TOO_LARGE, /* the broker takes no metadata of this size for this partition */
     WF_KAFKA_FATAL,     /* this consumer can't go on */
+    WF_KAFKA_AWAY,      /* as RETRY, and no broker can be reached; in on_error() only */
 } wf_kafka_error;
 
 /* A record as it lies in the library's memory, valid during on_record() only. */
@@ -117,6 +118,8 @@ typedef struct wf_kafka_ops {
     weft_status (*close_begin)(wf_kafka *kafka);
     /* Free everything. After on_closed() it is quick; without it the group is not left. */
     void (*free)(wf_kafka *kafka);
+    /* Of the library that runs. */
+    const char *(*version)(void);
 } wf_kafka_ops;
 
 struct wf_kafka {

@@ -64,6 +64,7 @@ static int gravity(wf_kafka_error error) {
     case WF_KAFKA_OK:
         return 0;
     case WF_KAFKA_RETRY:
+    case WF_KAFKA_AWAY:
         return 1;
     case WF_KAFKA_TOO_LARGE:
         return 2;

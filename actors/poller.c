@@ -121,6 +121,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
     wf_poller_state *self = context;
     weft_env_log(self->env, WEFT_LOG_INFO, "assigned partitions=%zu incremental=%d", count, incremental);
     self->metrics.assignments++;
+    self->metrics.is_member = self->metrics.is_connected = true;
     rebalance_open(self, &self->assign, partitions, count, incremental);
     for (size_t i = 0; i < count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->assign, i);
@@ -162,6 +163,7 @@ static void on_committed_offsets(void *context, wf_kafka_error error, const char
                                  const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
     self->ask_open = false;
+    if (error == WF_KAFKA_OK) self->metrics.is_connected = true;
     if (self->ask_stale) {
         ask_committed(self, self->env);
         return;
@@ -289,6 +291,7 @@ static void on_revoke(void *context, const wf_kafka_partition *partitions, size_
     weft_env_log(self->env, lost ? WEFT_LOG_WARN : WEFT_LOG_INFO, "%s partitions=%zu incremental=%d",
                  lost ? "lost" : "revoked", count, incremental);
     self->metrics.assignments++;
+    if (!incremental || lost) self->metrics.is_member = false;
     self->revoke_deadline_ns = weft_env_now_ns(self->env) + self->options.drain_timeout_ns;
     if (self->stopping && self->stop_deadline_ns < self->revoke_deadline_ns)
         self->revoke_deadline_ns = self->stop_deadline_ns;
@@ -349,6 +352,7 @@ static void on_error(void *context, wf_kafka_error error, const char *text, cons
         weft_env_fail(self->env, WEFT_EKAFKA, "%s", text);
         return;
     }
+    if (error == WF_KAFKA_AWAY) self->metrics.is_connected = false;
     uint64_t now_ns = weft_env_now_ns(self->env);
     if (self->error_logged_ns && now_ns - self->error_logged_ns < 1000000000) {
         self->errors_silent++;
@@ -408,8 +412,21 @@ static void on_hold(void *state, weft_env *env, const weft_message *message) {
     if (hold->back_to >= 0) set_back(self, env, slot, hold->back_to);
 }
 
+/* librdkafka says when the brokers are away, and not when they are back: an answer to any question says it. */
+static void look_for_broker(wf_poller_state *self) {
+    if (self->metrics.is_connected || self->ask_open || self->assign.open || self->stopping) return;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        if (self->slots[i].phase != WF_SLOT_ACTIVE) continue;
+        wf_kafka_partition one = {.topic = self->slots[i].topic, .partition = self->slots[i].partition};
+        self->ask_open = self->options.kafka->ops->fetch_committed(self->options.kafka, &one, 1) == WEFT_OK;
+        self->ask_stale = self->ask_open; /* the answer is for no assignment */
+        return;
+    }
+}
+
 static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
     wf_poller_state *self = state;
+    look_for_broker(self);
     for (uint32_t i = 0; i < self->slot_count; i++) {
         wf_poller_slot *slot = &self->slots[i];
         if (slot->phase != WF_SLOT_ACTIVE) continue;
@@ -425,6 +442,8 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
     wf_gauges_end end = {
         .ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_POLLER, .metrics = self->metrics};
     end.metrics.held_bytes = wf_record_pool_held_bytes(&self->pool);
+    end.metrics.reserved_bytes = wf_record_pool_reserved_bytes(&self->pool);
+    end.metrics.librdkafka_records = self->options.kafka->ops->queued(self->options.kafka);
     if (self->idle_since_ns) end.metrics.idle_ns += weft_env_now_ns(env) - self->idle_since_ns;
     weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
 }

@@ -139,6 +139,7 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
         break;
     case WF_KAFKA_RETRY:
     case WF_KAFKA_FATAL:
+    case WF_KAFKA_AWAY:
         take_back(slot);
         break;
     default:
@@ -162,6 +163,7 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
     for (uint32_t i = 0; i < self->slot_count; i++)
         if (self->slots[i].in_flight) take_back(&self->slots[i]);
     if (worst == WF_KAFKA_OK) {
+        self->metrics.is_connected = true;
         self->metrics.commits++;
         self->commit_failures_in_row = 0;
         self->commit_retry_ns = 0;

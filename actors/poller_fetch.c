@@ -225,6 +225,7 @@ bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
         begin_idle(self, env);
         return false;
     }
+    self->metrics.is_connected = true;
     end_idle(self, env);
     look_at_queue(self, weft_env_now_ns(env));
     return count >= max;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "histogram.h"
 #include "pending.h"
 #include "work_manager.h"
 
@@ -92,6 +93,7 @@ void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *recor
     wf_completed *completed = wf_work_append(&self->completed, sizeof *completed);
     *completed = (wf_completed){.slot = record->slot, .epoch = record->epoch, .offset = record->offset};
     slot->completed_sent++;
+    wf_work_observe_finished(slot, record, weft_env_now_ns(env));
     if (self->want_completions) tell_exporter(self, env, record, success);
     wf_work_go_home(self, record);
     if (was_head && slot->head) wf_lanes_urge(&self->lanes, slot->head);
@@ -143,6 +145,7 @@ typedef enum verdict { VERDICT_RETRY, VERDICT_SKIP, VERDICT_STOP } verdict;
 /* An attempt failed: what next? For VERDICT_RETRY and VERDICT_STOP the record goes back to its lane until
  * *ret_retry_ns. */
 static verdict judge_failure(wf_work_manager_state *self, weft_env *env, wf_record *record, uint64_t *ret_retry_ns) {
+    wf_work_observe_failure(&self->slots[record->slot], record);
     if (record->attempt < self->options.max_attempts) {
         self->slots[record->slot].retried++;
         *ret_retry_ns = weft_env_now_ns(env) + backoff_ns(self, env, record->attempt);
@@ -303,12 +306,16 @@ void wf_work_on_done(void *state, weft_env *env, const weft_message *message) {
     wf_chain back = {0};
     uint64_t retry_ns = 0;
     uint32_t ran = 0;
+    uint64_t share_ns = (weft_env_now_ns(env) - wf_workers_busy_since_ns(worker)) / worker->slices[0].count;
+    unsigned bucket = wf_histogram_bucket(share_ns); /* the same for all of the slice */
     wf_record *next;
     for (wf_record *record = slice->head; record; record = next) {
         next = record->next;
         wf_record_prefetch(next);
         ran += record->status != WF_DONE_UNRUN;
         wf_check_partition(record->slot, record->epoch);
+        if (record->status != WF_DONE_UNRUN)
+            wf_histogram_add_to(&self->slots[record->slot].sight->execution, bucket, share_ns);
         if (back.head && back.head->lane != record->lane) give_back(self, &back, &retry_ns);
         bool alone = record->flags & WF_RECORD_ANY_ORDER;
         come_back(self, env, record, &back, &retry_ns);

@@ -185,6 +185,8 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
         return;
     }
     wf_work_slot *slot = &self->slots[assigned->slot];
+    if (!slot->sight) slot->sight = calloc(1, sizeof *slot->sight);
+    WF_CHECK(slot->sight != NULL);
     wf_check_partition(assigned->slot, assigned->epoch);
     WF_CHECK(slot->phase == WF_WORK_GONE && slot->head == NULL && assigned->epoch > slot->epoch);
     if (group_topic(self, assigned->slot, assigned->topic) != WEFT_OK) {
@@ -482,7 +484,10 @@ static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
 static void deinit(void *state, weft_env *env) {
     (void)env;
     wf_work_manager_state *self = state;
-    for (uint32_t i = 0; i < self->slot_count; i++) forget_restored(&self->slots[i]);
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        forget_restored(&self->slots[i]);
+        free(self->slots[i].sight);
+    }
     wf_unparked *early = self->early.items;
     for (uint32_t i = 0; i < self->early.count; i++) free(early[i].reason);
     free(self->topics);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The work manager: takes records from the poller, gives slices to workers, and decides what becomes of each record
- * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records. This header
- * is shared by the two; others use the class and its options only.
+ * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records, work_sight.c
+ * what is seen of it from outside. This header is shared by the three; others use the class and its options only.
  *
  * Accepts RECORDS, LOG_END, REVOKE (poller), ASSIGNED, PROGRESS (offset tracker), WORKER_UP, DONE, UNPARKED (engine),
  * PAUSE (program), GAUGES_ASK, SUBSCRIBE (exporter). Emits WORK, CREDIT, READY, HOLD, FETCHED, COMPLETED, HOLE,
@@ -59,9 +59,17 @@ typedef struct wf_work_manager_options {
 
 extern const weft_actor_class wf_work_manager;
 
-/* --- shared by work_manager.c and work_done.c */
+/* --- shared by the three files */
 
 typedef enum wf_work_phase { WF_WORK_GONE = 0, WF_WORK_ACTIVE, WF_WORK_DRAINING } wf_work_phase;
+
+/* What is only looked at from outside; apart from the slot, which is in use for each record. */
+typedef struct wf_work_sight {
+    weft_histogram latency;
+    weft_histogram wait;
+    weft_histogram execution;
+    char last_error[WEFT_ERROR_TEXT_BYTES];
+} wf_work_sight;
 
 typedef struct wf_work_slot {
     const char *topic;
@@ -89,6 +97,7 @@ typedef struct wf_work_slot {
     uint64_t failed;
     uint64_t retried;
     uint64_t skipped; /* restored: not run */
+    wf_work_sight *sight;
 } wf_work_slot;
 
 /* A growing array of message bodies, sent once per turn. */
@@ -156,6 +165,14 @@ void wf_work_go_home(wf_work_manager_state *self, wf_record *record);
 void wf_work_fence(wf_work_manager_state *self, wf_work_slot *slot);
 /* Finish a record that is in no lane's queue and not out any more. */
 void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success);
+
+/* Send the messages of an outbox, and empty it. */
+void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes);
+
+/* --- work_sight.c */
+void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *message);
+void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns);
+void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record);
 
 void wf_work_on_done(void *state, weft_env *env, const weft_message *message);
 void wf_work_on_unparked(void *state, weft_env *env, const weft_message *message);

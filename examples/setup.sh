@@ -7,7 +7,8 @@
 # shellcheck shell=bash
 
 # To build the library and the examples.
-WEFT_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config librdkafka-dev libzmq3-dev libxxhash-dev"
+WEFT_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config librdkafka-dev libzmq3-dev libxxhash-dev
+libcivetweb-dev libjansson-dev zlib1g-dev"
 
 # A tool counts as present wherever it comes from; a library only as a package.
 package_is_present() {

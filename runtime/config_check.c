@@ -3,6 +3,7 @@
  * Options that are each valid and still don't fit together. Looked at as a whole, when somebody asks: the order of the
  * settings must not matter.
  */
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <regex.h>
 #include <stdlib.h>
@@ -124,6 +125,14 @@ static void check_limits(struct checker *checker) {
     }
     must_not_be_less(checker, WF_OPTION_ID_queue_max_records, WF_OPTION_ID_partition_max_records);
     must_not_be_less(checker, WF_OPTION_ID_retry_backoff_max_ms, WF_OPTION_ID_retry_backoff_ms);
+    int64_t tick_ms = number(checker, WF_OPTION_ID_tick_ms);
+    bool served = wf_config_value(checker->config, WF_OPTION_ID_metrics_enabled).boolean;
+    if (served && number(checker, WF_OPTION_ID_metrics_health_ms) < 3 * tick_ms)
+        fprintf(complain(checker, "metrics.health.ms"),
+                "must not be less than three times tick.ms, which is %" PRId64 "\n", tick_ms);
+    struct in_addr address;
+    if (inet_pton(AF_INET, wf_config_text(checker->config, WF_OPTION_ID_metrics_bind), &address) != 1)
+        fprintf(complain(checker, "metrics.bind"), "must be an IPv4 address, like 127.0.0.1 or 0.0.0.0\n");
 }
 
 /* Settings that would silently do nothing. */

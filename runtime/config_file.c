@@ -142,6 +142,31 @@ static bool begins_with(const char *text, const char *prefix) {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+/* Names from before weft: the variable of an option, or NULL. */
+static const char *old_name(const char *variable, const char *equals) {
+    static const struct {
+        const char *variable, *option;
+    } names[] = {{"METRICS_ENABLED", "metrics.enabled"}, {"METRICS_PORT", "metrics.port"}};
+    size_t bytes = (size_t)(equals - variable);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i].variable) == bytes && begins_with(variable, names[i].variable)) return names[i].option;
+    return NULL;
+}
+
+/* Those may be written as other programs read them. */
+static weft_status load_old_name(weft_config *config, const char *variable, const char *equals, const char *option) {
+    static const char *const words[][2] = {{"1", "true"},      {"yes", "true"},   {"on", "true"},  {"True", "true"},
+                                           {"TRUE", "true"},   {"0", "false"},    {"no", "false"}, {"off", "false"},
+                                           {"False", "false"}, {"FALSE", "false"}};
+    char place[PLACE_BYTES];
+    const wf_config_origin origin = {.source = WF_CONFIG_ENVIRONMENT, .place = place};
+    const char *value = equals + 1;
+    snprintf(place, sizeof place, "environment %.*s", (int)(equals - variable), variable);
+    for (size_t i = 0; wf_option_find(option)->type == WF_OPTION_BOOLEAN && i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(value, words[i][0]) == 0) value = words[i][1];
+    return wf_config_put(config, &origin, option, value);
+}
+
 static weft_status load_variable(weft_config *config, const char *variable, const char *equals) {
     const char *tail = variable + strlen("WEFT_");
     size_t tail_bytes = (size_t)(equals - tail);
@@ -163,6 +188,8 @@ weft_status wf_config_load_variables(weft_config *config, char *const *variables
     for (; variables && *variables; variables++) {
         const char *variable = *variables;
         const char *equals = strchr(variable, '=');
+        const char *option = equals ? old_name(variable, equals) : NULL;
+        if (option) overall = worse(overall, load_old_name(config, variable, equals, option));
         if (!equals || !begins_with(variable, "WEFT_")) continue;
         if (begins_with(variable, "WEFT_APP_") || begins_with(variable, "WEFT_TEST_")) continue;
         overall = worse(overall, load_variable(config, variable, equals));

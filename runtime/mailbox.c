@@ -172,3 +172,9 @@ void wf_outbox_close(wf_outbox **outbox) {
     free(*outbox);
     *outbox = NULL;
 }
+
+void wf_mailbox_version(char ret_text[32]) {
+    int major, minor, patch;
+    zmq_version(&major, &minor, &patch);
+    snprintf(ret_text, 32, "%d.%d.%d", major, minor, patch);
+}

@@ -53,4 +53,7 @@ void wf_outbox_send(wf_outbox *outbox, wf_header header, const void *body, size_
 /* What was sent stays readable for the receiver. */
 void wf_outbox_close(wf_outbox **outbox);
 
+/* The version of ZeroMQ that runs, "4.3.4". */
+void wf_mailbox_version(char ret_text[32]);
+
 #endif

@@ -4,12 +4,15 @@
  *
  *   build/bin/weft-docgen configuration > docs/configuration.md
  *   build/bin/weft-docgen messages > docs/messages.md
+ *   build/bin/weft-docgen metrics > docs/metrics.md
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "config.h"
+#include "exposition.h"
+#include "histogram.h"
 #include "messages.h"
 
 /* Text inside a table: a bar would end the cell. */
@@ -77,6 +80,7 @@ static const char configuration_head[] =
     "- **Environment**: `WEFT_QUEUE_MAX_RECORDS` is `queue.max.records`, `WEFT_KAFKA_SASL_USERNAME` is\n"
     "  `kafka.sasl.username`. Two underscores are an underscore: `WEFT_KAFKA_LOG__LEVEL` is `kafka.log_level`.\n"
     "  `WEFT_APP_...` is left to programs and `WEFT_TEST_...` to tests; any other unknown `WEFT_...` is a mistake.\n"
+    "  `METRICS_ENABLED` and `METRICS_PORT` are names of `metrics.enabled` and `metrics.port`, too.\n"
     "- **Program**: `weft_config_set(config, \"threads\", \"16\")`.\n"
     "\n"
     "| option | allowed | default | what it is |\n"
@@ -104,7 +108,8 @@ static const char configuration_tail[] =
     "queue.\n"
     "- `partition.max.records` <= `queue.max.records`.\n"
     "- `engine = inline` takes no `handler.deadline.ms`; `stuck.policy = abandon` needs one.\n"
-    "- `ordering = unordered` takes no `null.key = serial`.\n";
+    "- `ordering = unordered` takes no `null.key = serial`.\n"
+    "- `metrics.enabled` needs a `metrics.health.ms` of at least three times `tick.ms`.\n";
 
 static void print_configuration(void) {
     fputs(configuration_head, stdout);
@@ -151,14 +156,91 @@ static void print_messages(void) {
     }
 }
 
+static const char metrics_head[] =
+    "# Metrics\n"
+    "\n"
+    "Made from `proto/metrics.def` by `weft-docgen`; a test fails when this page and the table differ.\n"
+    "\n"
+    "With `metrics.enabled = true` (or `METRICS_ENABLED=true` in the environment) a consumer answers HTTP on\n"
+    "`127.0.0.1:9095` (`metrics.bind`, `metrics.port`, `METRICS_PORT`):\n"
+    "\n"
+    "| path | what |\n"
+    "| --- | --- |\n"
+    "| `/metrics` | all of this page, as Prometheus text 0.0.4 or OpenMetrics 1.0.0, whichever `Accept` prefers; gzip "
+    "if `Accept-Encoding` allows |\n"
+    "| `/healthz` | 200 while all actors answer; 503 when one has not for `metrics.health.ms` |\n"
+    "| `/readyz` | 200 while the consumer is a member of its group with its assignment (which may be empty), brokers "
+    "answer and there are workers; 503 with the reason otherwise, and while it is being stopped |\n"
+    "| `/status` | the same numbers and more as JSON: per partition the blocking record with age, key hash and "
+    "attempt, "
+    "and the last error |\n"
+    "| `/` | the same for people, as one HTML page that refreshes itself |\n"
+    "\n"
+    "GET and HEAD only. There is no encryption and no password: behind anything but loopback put a proxy in front.\n"
+    "Labels never hold keys, offsets or error texts; `/status` and `/` show the reasons that handlers gave for "
+    "failures.\n"
+    "\n"
+    "The numbers are those of the last `tick.ms`, and come from the same structures that `weft_consumer_metrics()` "
+    "gives to\n"
+    "the program (`weft/metrics.h`). Series of a partition that was taken away disappear; when it comes back they go "
+    "on "
+    "where\n"
+    "they were. What is counted by topic keeps what its former partitions counted. At most `metrics.max.series` series "
+    "are\n"
+    "shown: partitions beyond that are left out, the latest first, and `consumer_metrics_series_left_out` says how "
+    "many "
+    "series.\n"
+    "\n"
+    "`promtool check metrics` does not like two of the names, `consumer_gap_count` and `consumer_in_flight_count`: "
+    "they "
+    "end in\n"
+    "`_count`. They are kept for the dashboards that have them.\n"
+    "\n";
+
+static const char *labels_of(wf_metric_scope scope) {
+    switch (scope) {
+    case WF_METRIC_SYSTEM:
+        return "";
+    case WF_METRIC_TOPIC:
+        return "`topic`";
+    case WF_METRIC_PARTITION:
+        return "`topic` `partition`";
+    case WF_METRIC_QUEUE:
+        return "`topic` `virtual_partition`";
+    case WF_METRIC_BUILD:
+        return "the versions";
+    }
+    return "";
+}
+
+static void print_metrics(void) {
+    static const char *const types[] = {"counter", "gauge", "histogram"};
+    fputs(metrics_head, stdout);
+    printf("Buckets of histograms, in seconds: ");
+    for (unsigned i = 0; i < WEFT_HISTOGRAM_BUCKETS - 1; i++) printf("%g, ", (double)weft_histogram_bound_ns(i) / 1e9);
+    printf("+Inf.\n\n| metric | type | labels | what it is | when it rises |\n| --- | --- | --- | --- | --- |\n");
+    for (size_t i = 0; i < wf_metric_count; i++) {
+        const wf_metric_info *info = &wf_metrics[i];
+        printf("| `%s` | %s | %s", info->name, types[info->type], labels_of(info->scope));
+        if (*info->label) printf("%s`%s`", info->scope == WF_METRIC_SYSTEM ? "" : " ", info->label);
+        printf(" | ");
+        print_cell(info->help);
+        printf(" | ");
+        print_cell(info->advice);
+        printf(" |\n");
+    }
+}
+
 int main(int argc, char **argv) {
     const char *page = argc == 2 ? argv[1] : "";
     if (strcmp(page, "configuration") == 0)
         print_configuration();
     else if (strcmp(page, "messages") == 0)
         print_messages();
+    else if (strcmp(page, "metrics") == 0)
+        print_metrics();
     else {
-        fprintf(stderr, "usage: weft-docgen configuration|messages\n");
+        fprintf(stderr, "usage: weft-docgen configuration|messages|metrics\n");
         return 2;
     }
     return ferror(stdout) || fflush(stdout) != 0 ? 1 : 0;

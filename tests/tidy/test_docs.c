@@ -45,3 +45,7 @@ Test(docs, configuration__generated_page__is_current) {
 Test(docs, messages__generated_page__is_current) {
     expect_current("messages");
 }
+
+Test(docs, metrics__generated_page__is_current) {
+    expect_current("metrics");
+}

@@ -210,7 +210,8 @@ static void rule_headers(const source *file) {
         {"civetweb.h", "actors/http.c"},
         {"lz4", "none"},
         {"zstd", "none"},
-        {"zlib", "none"},
+        {"zlib", "actors/page.c"},
+        {"jansson.h", "actors/status_json.c"},
     };
     static const char *const impure[] = {"pthread.h", "threads.h", "unistd.h", "fcntl.h", "poll.h", "time.h", "sys/"};
     if (!is_product(file) || !is_c(file)) return;

@@ -67,7 +67,7 @@ WEFT_EXPORT weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_ac
 /* Start all threads and join the group; returns when every actor runs, not when partitions are assigned. A broker that
  * is away is not an error: weft keeps trying. On failure weft_consumer_error() says why, and nothing is left running.
  * Returns: WEFT_OK; WEFT_ELIMIT: more threads, sockets or descriptors than this machine allows; WEFT_ECONFIG:
- * librdkafka refuses a setting; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor of the program's own returned. */
+ * librdkafka refuses a setting; WEFT_ESYSTEM: metrics.port is in use, or not allowed; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor of the program's own returned. */
 WEFT_EXPORT weft_status weft_consumer_start(weft_consumer *consumer);
 
 /* Wait until somebody asks for a stop, or the consumer fails, or `timeout_ms` passed (-1: no limit). Blocks. It stops
@@ -95,6 +95,10 @@ WEFT_EXPORT weft_status weft_consumer_resume(weft_consumer *consumer, const char
 /* All gauges now. Blocks until the actors have answered: microseconds, or as long as an inline handler takes; at most
  * 5 s. *ret_metrics is one piece: free() it. Returns: WEFT_OK; WEFT_ETIMEOUT; WEFT_ESTATE: it does not run. */
 WEFT_EXPORT weft_status weft_consumer_metrics(weft_consumer *consumer, weft_metrics **ret_metrics);
+
+/* The port of the HTTP endpoint (metrics.enabled), which is another than metrics.port when that is 0; 0: none is open.
+ * From start until stop. */
+WEFT_EXPORT uint16_t weft_consumer_metrics_port(const weft_consumer *consumer);
 
 /* Why start, wait or stop failed, or "": names the thing, the value and what is allowed. The first failure of a run is
  * kept, since it is the cause. Valid until the next call on this consumer. */

@@ -10,9 +10,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weft/status.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Times of records, counted where the work manager sees them. A bucket holds the times up to its bound that are over
+ * the bound before it; the last one holds the rest. */
+enum { WEFT_HISTOGRAM_BUCKETS = 15 };
+typedef struct weft_histogram {
+    uint64_t buckets[WEFT_HISTOGRAM_BUCKETS];
+    uint64_t sum_ns;
+} weft_histogram;
+
+/* The bound of a bucket; UINT64_MAX for the last one. Thread: any. */
+WEFT_EXPORT uint64_t weft_histogram_bound_ns(unsigned bucket);
+
+enum { WEFT_ERROR_TEXT_BYTES = 128 };
 
 /* One assigned partition. Offsets are -1 where not known yet. */
 typedef struct weft_partition_metrics {
@@ -25,6 +40,8 @@ typedef struct weft_partition_metrics {
     int64_t true_lag;                 /* log_end - frontier, in offsets; 0 or more */
     int64_t blocking_offset;          /* the unfinished record at the frontier; -1: none in hand */
     double blocking_duration_seconds; /* age of that record since it came from Kafka */
+    uint64_t blocking_key_hash;       /* of that record's key, as weft sorts keys into lanes; 0: no key */
+    uint32_t blocking_attempt;        /* which one it runs, or waits for; 0: none in hand */
     uint64_t gap_count;               /* ranges of unfinished offsets between frontier and the highest finished one */
     uint64_t queued;                  /* records in lanes, retries that wait included */
     uint64_t in_flight;               /* records at the engine, deferred ones included */
@@ -35,7 +52,23 @@ typedef struct weft_partition_metrics {
     uint64_t restored;                /* records not run because the committed map called them complete */
     bool paused;                      /* by the program */
     bool held;                        /* stopped alone: its map is full, or its backlog is over its share */
+    weft_histogram latency;           /* of finished records: from the last dispatch to the completion */
+    weft_histogram wait;              /* of the same: from Kafka to that dispatch */
+    weft_histogram execution;         /* of attempts: their share of the time that their slice took */
+    char last_error[WEFT_ERROR_TEXT_BYTES]; /* reason of the last failed attempt, cut short; "": none failed */
 } weft_partition_metrics;
+
+/* One topic that has an assigned partition. Times and retries count all its partitions, those that went away too. */
+typedef struct weft_topic_metrics {
+    const char *topic; /* lives as long as the weft_metrics that it is in */
+    uint32_t assigned; /* partitions */
+    bool is_paused;    /* reading is held back: credit is used up (then for all topics), or a partition stopped alone */
+    uint64_t in_flight;
+    uint64_t queued;
+    uint64_t metadata_bytes; /* the largest of its partitions */
+    weft_histogram wait;
+    weft_histogram execution;
+} weft_topic_metrics;
 
 /* Records that wait in lanes, by virtual partition: the keys of a topic are spread over virtual.partitions groups by
  * hash, so that the depth of many queues is seen in few numbers. */
@@ -47,13 +80,15 @@ typedef struct weft_queue_metrics {
 
 /* The whole consumer. */
 typedef struct weft_system_metrics {
-    uint64_t as_of_ns;        /* monotonic time of the numbers */
-    uint64_t total_queued;    /* records in lanes */
-    uint64_t total_in_flight; /* records at the engine, deferred ones included */
-    uint64_t total_pending;   /* of those, deferred */
-    uint64_t held_bytes;      /* memory of all records in hand */
-    uint64_t fetched;         /* records read from Kafka */
-    uint64_t commits;         /* successful commit requests */
+    uint64_t as_of_ns;           /* monotonic time of the numbers */
+    uint64_t total_queued;       /* records in lanes */
+    uint64_t total_in_flight;    /* records at the engine, deferred ones included */
+    uint64_t total_pending;      /* of those, deferred */
+    uint64_t held_bytes;         /* memory of all records in hand */
+    uint64_t reserved_bytes;     /* what the record pool has from the system, for those and later ones */
+    uint64_t librdkafka_records; /* read by librdkafka and waiting in its queue */
+    uint64_t fetched;            /* records read from Kafka */
+    uint64_t commits;            /* successful commit requests */
     uint64_t commit_failures;
     uint64_t assignments;      /* rebalances that gave or took partitions */
     uint64_t wakes;            /* times a stalled fetch was woken */
@@ -62,7 +97,9 @@ typedef struct weft_system_metrics {
     uint64_t metadata_dropped; /* maps of which only the first part fitted: the rest may run again after a restart */
     uint32_t workers;          /* workers that take slices */
     uint32_t workers_busy;
-    bool is_paused; /* back-pressure: nothing is read because the queue's credit is used up */
+    bool is_paused;    /* back-pressure: nothing is read because the queue's credit is used up */
+    bool is_member;    /* of the group: it got its partitions, none perhaps, and did not lose them since */
+    bool is_connected; /* false: librdkafka said that no broker can be reached, and none has answered since */
 } weft_system_metrics;
 
 /* All gauges at one time; one malloc'ed piece, topic names included: free() it. */
@@ -70,6 +107,8 @@ typedef struct weft_metrics {
     weft_system_metrics system;
     size_t partition_count;
     weft_partition_metrics *partitions; /* the assigned ones, in the order in which they were first seen */
+    size_t topic_count;
+    weft_topic_metrics *topics;
     size_t queue_count;
     weft_queue_metrics *queues; /* all virtual partitions of each topic that has an assigned partition */
 } weft_metrics;

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * /status: everything that /metrics has of now, and what is no number.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "status_page.h"
+#include "utf8.h"
+
+static json_t *integer(uint64_t number) {
+    return json_integer((json_int_t)number);
+}
+
+/* An offset: null where it is not known. */
+static json_t *offset(int64_t number) {
+    return number < 0 ? json_null() : json_integer(number);
+}
+
+/* Foreign texts may hold anything; JSON is UTF-8. */
+static json_t *text(const char *from) {
+    wf_buffer clean = {0};
+    size_t bytes = strlen(from);
+    for (size_t i = 0, length; i < bytes; i += length ? length : 1) {
+        length = wf_utf8_length(from + i, bytes - i);
+        if (length)
+            wf_buffer_put(&clean, from + i, length);
+        else
+            wf_buffer_puts(&clean, WF_UTF8_REPLACEMENT);
+    }
+    wf_body *body = wf_buffer_body(&clean);
+    json_t *string = body ? json_stringn(body->bytes, body->count) : NULL;
+    free(body);
+    return string;
+}
+
+static json_t *blocking(const weft_partition_metrics *partition) {
+    char hash[24];
+    if (partition->blocking_offset < 0) return json_null();
+    snprintf(hash, sizeof hash, "%016" PRIx64, partition->blocking_key_hash);
+    return json_pack("{s:I, s:f, s:s, s:i}", "offset", (json_int_t)partition->blocking_offset, "age_seconds",
+                     partition->blocking_duration_seconds, "key_hash", hash, "attempt",
+                     (int)partition->blocking_attempt);
+}
+
+static json_t *partition_of(const weft_partition_metrics *partition) {
+    bool known = partition->log_end >= 0 && partition->frontier >= 0;
+    json_t *object = json_object();
+    json_object_set_new(object, "topic", text(partition->topic));
+    json_object_set_new(object, "partition", json_integer(partition->partition));
+    json_object_set_new(object, "epoch", integer(partition->epoch));
+    json_object_set_new(object, "frontier", offset(partition->frontier));
+    json_object_set_new(object, "committed", offset(partition->committed));
+    json_object_set_new(object, "log_end", offset(partition->log_end));
+    json_object_set_new(object, "lag", offset(known ? partition->true_lag : -1));
+    json_object_set_new(object, "gaps", integer(partition->gap_count));
+    json_object_set_new(object, "blocking", blocking(partition));
+    json_object_set_new(object, "queued", integer(partition->queued));
+    json_object_set_new(object, "in_flight", integer(partition->in_flight));
+    json_object_set_new(object, "succeeded", integer(partition->succeeded));
+    json_object_set_new(object, "failed", integer(partition->failed));
+    json_object_set_new(object, "retried", integer(partition->retried));
+    json_object_set_new(object, "restored", integer(partition->restored));
+    json_object_set_new(object, "metadata_bytes", integer(partition->metadata_bytes));
+    json_object_set_new(object, "paused", json_boolean(partition->paused));
+    json_object_set_new(object, "held", json_boolean(partition->held));
+    json_object_set_new(object, "last_error", *partition->last_error ? text(partition->last_error) : json_null());
+    return object;
+}
+
+static json_t *queues_of(const weft_metrics *metrics, const char *topic) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < metrics->queue_count; i++)
+        if (strcmp(metrics->queues[i].topic, topic) == 0)
+            json_array_append_new(array, integer(metrics->queues[i].queued));
+    return array;
+}
+
+static json_t *topics(const weft_metrics *metrics) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < metrics->topic_count; i++) {
+        const weft_topic_metrics *topic = &metrics->topics[i];
+        json_t *object = json_object();
+        json_object_set_new(object, "topic", text(topic->topic));
+        json_object_set_new(object, "partitions", integer(topic->assigned));
+        json_object_set_new(object, "back_pressure", json_boolean(topic->is_paused));
+        json_object_set_new(object, "queued", integer(topic->queued));
+        json_object_set_new(object, "in_flight", integer(topic->in_flight));
+        json_object_set_new(object, "metadata_bytes", integer(topic->metadata_bytes));
+        json_object_set_new(object, "virtual_partitions", queues_of(metrics, topic->topic));
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
+static json_t *consumer(const wf_page *page) {
+    const weft_system_metrics *system = &page->metrics->system;
+    return json_pack("{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "group", text(page->limits.group),
+                     "member", system->is_member, "broker_connected", system->is_connected, "rebalances",
+                     (json_int_t)system->assignments, "fetched", (json_int_t)system->fetched, "commits",
+                     (json_int_t)system->commits, "commit_failures", (json_int_t)system->commit_failures, "queued",
+                     (json_int_t)system->total_queued, "in_flight", (json_int_t)system->total_in_flight, "pending",
+                     (json_int_t)system->total_pending, "librdkafka_queued", (json_int_t)system->librdkafka_records,
+                     "idle_seconds", (double)system->idle_ns / 1e9);
+}
+
+static json_t *limits(const wf_limits *limits) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "queue.max.records", (json_int_t)limits->queue_max_records,
+                     "queue.max.bytes", (json_int_t)limits->queue_max_bytes, "in.flight.max.records",
+                     (json_int_t)limits->in_flight_max_records, "pending.max.records",
+                     (json_int_t)limits->pending_max_records, "offset.metadata.max.bytes",
+                     (json_int_t)limits->metadata_max_bytes);
+}
+
+void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
+    const weft_metrics *metrics = page->metrics;
+    json_t *root = json_object();
+    json_object_set_new(root, "as_of_ms", json_integer(page->made_wall_ms));
+    json_object_set_new(root, "consumer", consumer(page));
+    json_object_set_new(root, "engine",
+                        json_pack("{s:s, s:s, s:i, s:i}", "name", page->limits.engine, "ordering",
+                                  page->limits.ordering, "workers", (int)metrics->system.workers, "workers_busy",
+                                  (int)metrics->system.workers_busy));
+    json_object_set_new(root, "limits", limits(&page->limits));
+    json_object_set_new(root, "memory",
+                        json_pack("{s:I, s:I, s:f}", "held_bytes", (json_int_t)metrics->system.held_bytes,
+                                  "reserved_bytes", (json_int_t)metrics->system.reserved_bytes, "resident_bytes",
+                                  page->process.resident_bytes >= 0 ? page->process.resident_bytes : 0.0));
+    json_object_set_new(root, "versions",
+                        json_pack("{s:s, s:s, s:s, s:s, s:s}", "weft", page->build.version, "compiler",
+                                  page->build.compiler, "librdkafka", page->build.librdkafka, "libzmq",
+                                  page->build.libzmq, "civetweb", page->build.civetweb));
+    json_object_set_new(root, "topics", topics(metrics));
+    json_t *partitions = json_array();
+    for (size_t i = 0; i < metrics->partition_count; i++)
+        json_array_append_new(partitions, partition_of(&metrics->partitions[i]));
+    json_object_set_new(root, "partitions", partitions);
+    char *dumped = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    json_decref(root);
+    if (!dumped)
+        buffer->failed = true;
+    else
+        wf_buffer_puts(buffer, dumped);
+    wf_buffer_puts(buffer, "\n");
+    free(dumped);
+}

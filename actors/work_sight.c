@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is seen of the work manager from outside: times of records, the last failure, and the answer to GAUGES_ASK.
+ * Histograms and counts belong to the slot, not to the epoch: a partition that comes back goes on where it was.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "histogram.h"
+#include "work_manager.h"
+
+void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns) {
+    if (record->dispatch_ns == 0) return; /* it took over the result of an earlier flight, and never ran itself */
+    wf_histogram_add(&slot->sight->latency, now_ns - record->dispatch_ns);
+    wf_histogram_add(&slot->sight->wait, record->dispatch_ns - record->received_ns);
+}
+
+void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record) {
+    snprintf(slot->sight->last_error, sizeof slot->sight->last_error, "%s",
+             record->reason ? record->reason : "no reason given");
+}
+
+static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_gauges *gauges) {
+    const wf_work_slot *slot = &self->slots[index];
+    *gauges = (wf_gauges){
+        .slot = index, .owner = WF_GAUGES_MANAGER, .blocking_since_ns = slot->head ? slot->head->received_ns : 0};
+    weft_partition_metrics *metrics = &gauges->metrics;
+    metrics->topic = slot->topic;
+    metrics->partition = slot->partition;
+    metrics->epoch = slot->epoch;
+    metrics->blocking_offset = slot->head ? slot->head->offset : -1;
+    metrics->blocking_key_hash = slot->head ? slot->head->key_hash : 0;
+    metrics->blocking_attempt = slot->head ? slot->head->attempt : 0;
+    metrics->queued = self->lanes.slots[index].queued;
+    metrics->in_flight = slot->out;
+    metrics->succeeded = slot->succeeded;
+    metrics->failed = slot->failed;
+    metrics->retried = slot->retried;
+    metrics->restored = slot->skipped;
+    metrics->paused = slot->paused;
+    metrics->held = slot->held && !slot->paused;
+    metrics->latency = slot->sight->latency;
+    metrics->wait = slot->sight->wait;
+    metrics->execution = slot->sight->execution;
+    memcpy(metrics->last_error, slot->sight->last_error, sizeof metrics->last_error);
+}
+
+/* The queues of topics that have a partition here. */
+static void send_queues(const wf_work_manager_state *self, weft_env *env, weft_actor_id to) {
+    wf_work_outbox queues = {0};
+    for (uint32_t group = 0; group < self->topic_count; group++) {
+        bool here = false;
+        for (uint32_t i = 0; i < self->slot_count && !here; i++)
+            here = self->slots[i].phase != WF_WORK_GONE && self->lanes.slots[i].group == group;
+        for (uint32_t i = 0; here && i < self->lanes.virtual_count; i++)
+            *(wf_queue *)wf_work_append(&queues, sizeof(wf_queue)) = (wf_queue){
+                self->topics[group], .virtual_partition = i, .queued = wf_lanes_virtual_queued(&self->lanes, group, i)};
+    }
+    wf_work_send_all(env, to, WF_MSG_QUEUES, &queues, sizeof(wf_queue));
+    free(queues.items);
+}
+
+void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
+    wf_work_manager_state *self = state;
+    wf_work_outbox gauges = {0};
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].phase != WF_WORK_GONE) fill_gauges(self, i, wf_work_append(&gauges, sizeof(wf_gauges)));
+    wf_work_send_all(env, message->from, WF_MSG_GAUGES, &gauges, sizeof(wf_gauges));
+    free(gauges.items);
+    send_queues(self, env, message->from);
+    wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
+    end.metrics.total_queued = self->lanes.queued;
+    end.metrics.total_in_flight = self->lent_records + self->parked_records;
+    end.metrics.total_pending = self->parked_records;
+    end.metrics.workers = self->workers.live;
+    end.metrics.workers_busy = self->workers.live - self->workers.load_count[0];
+    weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
+}
