@@ -533,7 +533,7 @@ static void door_free(wf_kafka *kafka) {
 static const wf_kafka_ops door_ops = {
     door_descriptors,     door_serve,   door_consume,  door_consume_stop, door_header, door_subscribe,
     door_fetch_committed, door_assign,  door_unassign, door_commit,       door_hold,   door_seek,
-    door_queued,          door_log_end, door_wake,     door_close_begin,  door_free};
+    door_queued,          door_log_end, door_wake,     door_close_begin,  door_free,   rd_kafka_version_str};
 
 /* --- open */
 
