@@ -7,6 +7,8 @@
  * until a signal, or with --until-end until nothing is left
  *     ... [--group NAME] [--threads N] [--set option=value]... [--work-us N] [--journal FILE]
  *
+ * With metrics.enabled (METRICS_ENABLED=true) it prints some lines of its own /metrics in the end.
+ *
  * On its own topic it checks that every record is handled once and in order per key, and that all is committed: exit
  * status 0 only then. With --journal every record leaves two lines there, "B partition offset ns" when its handler
  * begins and E when it ends: what several processes of a group did, whatever becomes of them, can be put together
@@ -26,6 +28,7 @@
 #include <weft/consumer.h>
 
 #include "embedded.h"
+#include "own_metrics.h"
 
 enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX };
 
@@ -380,6 +383,7 @@ static int process(const task *job, weft_config *config, const char *address) {
     signal(SIGTERM, on_signal);
     weft_status reason = weft_consumer_start(consumer);
     double seconds = reason == WEFT_OK ? run(&book, job, &reason) : 0;
+    if (reason == WEFT_ETIMEOUT) print_own_metrics(weft_consumer_metrics_port(consumer), atomic_load(&book.handled));
     weft_status stopped = weft_consumer_stop(consumer, 30000);
     bool failed = (reason != WEFT_OK && reason != WEFT_ETIMEOUT) || stopped != WEFT_OK;
     if (failed)

@@ -187,7 +187,7 @@ Test(exposition, gzip__unpacked__is_the_text) {
 
 Test(exposition, status_and_html__foreign_text__escaped) {
     wf_page *page = given_page(20000);
-    strcpy(page->metrics->partitions[0].last_error, "<script>\xff\"");
+    snprintf(page->metrics->partitions[0].last_error, WEFT_ERROR_TEXT_BYTES, "<script>\xff\"");
     expect_read(page, WF_FORM_STATUS,
                 "/usr/bin/python3 -c 'import json, sys\n"
                 "page = json.loads(sys.stdin.buffer.read().decode(\"utf-8\"))\n"
