@@ -1,10 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the work manager tells of itself when the exporter asks.
+ * What is seen of the work manager from outside: times of records, the last failure, and the answer to GAUGES_ASK.
+ * Histograms and counts belong to the slot, not to the epoch: a partition that comes back goes on where it was.
  */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "check.h"
+#include "histogram.h"
 #include "work_manager.h"
+
+void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns) {
+    if (record->dispatch_ns == 0) return; /* it took over the result of an earlier flight, and never ran itself */
+    wf_histogram_add(&slot->sight->latency, now_ns - record->dispatch_ns);
+    wf_histogram_add(&slot->sight->wait, record->dispatch_ns - record->received_ns);
+}
+
+void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record) {
+    snprintf(slot->sight->last_error, sizeof slot->sight->last_error, "%s",
+             record->reason ? record->reason : "no reason given");
+}
 
 static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_gauges *gauges) {
     const wf_work_slot *slot = &self->slots[index];
@@ -15,6 +31,8 @@ static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_ga
     metrics->partition = slot->partition;
     metrics->epoch = slot->epoch;
     metrics->blocking_offset = slot->head ? slot->head->offset : -1;
+    metrics->blocking_key_hash = slot->head ? slot->head->key_hash : 0;
+    metrics->blocking_attempt = slot->head ? slot->head->attempt : 0;
     metrics->queued = self->lanes.slots[index].queued;
     metrics->in_flight = slot->out;
     metrics->succeeded = slot->succeeded;
@@ -23,6 +41,10 @@ static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_ga
     metrics->restored = slot->skipped;
     metrics->paused = slot->paused;
     metrics->held = slot->held && !slot->paused;
+    metrics->latency = slot->sight->latency;
+    metrics->wait = slot->sight->wait;
+    metrics->execution = slot->sight->execution;
+    memcpy(metrics->last_error, slot->sight->last_error, sizeof metrics->last_error);
 }
 
 /* The queues of topics that have a partition here. */

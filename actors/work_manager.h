@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The work manager: takes records from the poller, gives slices to workers, and decides what becomes of each record
- * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records, work_sight.c
+ * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records, work_gauges.c
  * what is seen of it from outside. This header is shared by the three; others use the class and its options only.
  *
  * Accepts RECORDS, LOG_END, REVOKE (poller), ASSIGNED, PROGRESS (offset tracker), WORKER_UP, DONE, UNPARKED (engine),
@@ -166,11 +166,7 @@ void wf_work_fence(wf_work_manager_state *self, wf_work_slot *slot);
 /* Finish a record that is in no lane's queue and not out any more. */
 void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success);
 
-/* Send the messages of an outbox, and empty it. */
-void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes);
-
-/* --- work_sight.c */
-void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *message);
+/* work_gauges.c */
 void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns);
 void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record);
 
