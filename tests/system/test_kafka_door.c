@@ -463,7 +463,7 @@ Test(kafka_door, commit__broker_is_down__call_returns_and_the_result_comes_when_
     read_until(&member, 100);
     mock_broker_up(it.mock, 1, 0);
     while (member.errors == 0) member_serve(&member, 50);
-    cr_assert(eq(int, member.error, WF_KAFKA_AWAY), "%s", member.text);
+    cr_assert(member.error == WF_KAFKA_RETRY || member.error == WF_KAFKA_AWAY, "%s", member.text);
 
     /* Only this thread can bring the broker back: a call that waited for it would never end. */
     cr_assert(member_commit(&member, "map"));
