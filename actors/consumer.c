@@ -32,13 +32,16 @@ void wf_consumer_set_error(weft_consumer *consumer, const char *format, ...) {
 
 static weft_status make(const weft_config *config, weft_handler handler, weft_batch_handler batch_handler,
                         void *context, weft_consumer **ret_consumer) {
-    if (!config || (!handler && !batch_handler)) return WEFT_EINVAL;
+    if (!config) return WEFT_EINVAL;
     weft_consumer *consumer = calloc(1, sizeof *consumer);
     if (!consumer) return WEFT_ENOMEM;
     consumer->handler = handler;
     consumer->batch_handler = batch_handler;
     consumer->context = context;
     weft_status status = wf_config_resolve(config, &consumer->options);
+    /* Processes have their own. */
+    bool wants_handler = consumer->options.engine != WF_ENGINE_PROCESS;
+    if (status == WEFT_OK && wants_handler != (handler || batch_handler)) status = WEFT_EINVAL;
     consumer->stop_fd = status == WEFT_OK ? eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) : -1;
     if (status == WEFT_OK && consumer->stop_fd < 0) status = WEFT_ELIMIT;
     if (status != WEFT_OK) {
@@ -226,16 +229,21 @@ static void stop_actors(weft_consumer *consumer, uint64_t deadline_ns) {
     size_t count = 0;
     order[count++] = cast->poller;
     order[count++] = cast->manager;
+    size_t engine = count;
+    if (consumer->options.engine == WF_ENGINE_PROCESS) order[count++] = cast->first_worker;
     order[count++] = cast->tracker;
     order[count++] = cast->encoder;
     order[count++] = cast->exporter;
     for (uint32_t i = 0; i < consumer->user_count; i++) order[count++] = cast->first_user + i;
     /* The poller's own deadline is ours; it adds what the last commit and leaving the group may take. */
     static const uint64_t poller_extra_ns = 6000000000;
+    /* Worker processes are told goodbye, and killed if they don't end (process_engine.c says when). */
+    static const uint64_t processes_end_ns = 3000000000;
     for (size_t i = 0; i < count; i++) {
         wf_system_stop_actor(consumer->system, order[i], deadline_ns);
         uint64_t patience_ns = wf_clock_now_ns() + drained_floor_ns;
         uint64_t until_ns = deadline_ns + (i == 0 ? poller_extra_ns : 0);
+        if (i == engine && order[i] == cast->first_worker) patience_ns += processes_end_ns;
         if (until_ns < patience_ns) until_ns = patience_ns;
         if (!wait_drained(consumer, order[i], until_ns))
             wf_log(WEFT_LOG_WARN, "consumer", "actor %u was not drained in time", order[i]);

@@ -36,9 +36,9 @@ typedef struct wf_cast {
     weft_actor_id tracker;
     weft_actor_id encoder;
     weft_actor_id exporter;
-    weft_actor_id waker; /* 0: inline */
+    weft_actor_id waker; /* 0: no threads */
     weft_actor_id first_user;
-    weft_actor_id first_worker;
+    weft_actor_id first_worker; /* or the process engine */
 } wf_cast;
 
 typedef enum wf_consumer_state { WF_CONSUMER_NEW = 0, WF_CONSUMER_RUNNING, WF_CONSUMER_STOPPED } wf_consumer_state;

@@ -17,6 +17,7 @@
 #include "offset_tracker.h"
 #include "pages.h"
 #include "poller.h"
+#include "process_engine.h"
 #include "mailbox.h"
 #include "work_manager.h"
 
@@ -24,7 +25,7 @@ static const uint64_t ms = 1000000;
 
 enum {
     /* A worker thread has its inbox and an outbox to the work manager, the manager an outbox to it; and one spare while
-       it starts or ends. */
+       it starts or ends. A process has its pipe, pidfd, progress word and connection. */
     FDS_PER_WORKER = 4,
     /* The loops of the ring with their pairs, eventfds, librdkafka's sockets for some brokers, and what the program has
        open. */
@@ -46,15 +47,30 @@ static const placement placements[] = {
     {"encoder", {"ring", "encoder"}},
 };
 
-static bool is_inline(const weft_consumer *consumer) {
-    return consumer->options.engine == WF_ENGINE_INLINE;
+/* A slice for a process is copied into one frame: small enough to stay in a cache, large enough for a large record. */
+static const uint64_t process_slice_bytes = 1 << 20;
+
+static bool has_threads(const weft_consumer *consumer) {
+    return consumer->options.engine == WF_ENGINE_ASYNC;
+}
+
+static bool has_processes(const weft_consumer *consumer) {
+    return consumer->options.engine == WF_ENGINE_PROCESS;
+}
+
+/* Without a command there is nothing to start. */
+static uint32_t spawned_processes(const wf_options *options) {
+    return *options->worker_command ? (uint32_t)options->workers : 0;
 }
 
 /* --- limits */
 
 static weft_status check_limits(weft_consumer *consumer) {
-    uint64_t threads = is_inline(consumer) ? 0 : (uint64_t)consumer->options.threads;
-    uint64_t wanted = threads * FDS_PER_WORKER + FDS_BASE;
+    const wf_options *options = &consumer->options;
+    uint64_t processes = spawned_processes(options) + (uint64_t)options->worker_attach_max;
+    bool have_processes = has_processes(consumer);
+    uint64_t runners = have_processes ? processes : has_threads(consumer) ? (uint64_t)options->threads : 0;
+    uint64_t wanted = runners * FDS_PER_WORKER + FDS_BASE;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return WEFT_OK;
     if (limit.rlim_max >= wanted || limit.rlim_max == RLIM_INFINITY) {
@@ -63,10 +79,10 @@ static weft_status check_limits(weft_consumer *consumer) {
     }
     uint64_t possible = limit.rlim_max > FDS_BASE ? (limit.rlim_max - FDS_BASE) / FDS_PER_WORKER : 0;
     wf_consumer_set_error(consumer,
-                          "threads = %llu needs %llu file descriptors, but this process may have %llu (ulimit -n): at "
-                          "most %llu threads are possible",
-                          (unsigned long long)threads, (unsigned long long)wanted, (unsigned long long)limit.rlim_max,
-                          (unsigned long long)possible);
+                          "%s = %llu needs %llu file descriptors, but this process may have %llu (ulimit -n): at "
+                          "most %llu are possible",
+                          have_processes ? "workers + worker.attach.max" : "threads", (unsigned long long)runners,
+                          (unsigned long long)wanted, (unsigned long long)limit.rlim_max, (unsigned long long)possible);
     return WEFT_ELIMIT;
 }
 
@@ -185,7 +201,7 @@ static void plan(weft_consumer *consumer) {
     cast->first_user = id;
     WF_CHECK(cast->first_user == WF_FIRST_USER_ACTOR); /* weft_consumer_spawn() has promised it */
     id += consumer->user_count;
-    cast->waker = is_inline(consumer) ? 0 : id++;
+    cast->waker = has_threads(consumer) ? id++ : 0;
     cast->first_worker = id;
 }
 
@@ -224,7 +240,10 @@ static wf_work_manager_options manager_options(const weft_consumer *consumer) {
         .max_attempts = (uint32_t)options->max_attempts,
         .retry_backoff_ns = (uint64_t)options->retry_backoff_ms * ms,
         .retry_backoff_max_ns = (uint64_t)options->retry_backoff_max_ms * ms,
-        .handler_deadline_ns = (uint64_t)options->handler_deadline_ms * ms,
+        /* Of processes, the engine sees to it: it can end them. */
+        .handler_deadline_ns = has_processes(consumer) ? 0 : (uint64_t)options->handler_deadline_ms * ms,
+        .fencer = has_processes(consumer) ? cast->first_worker : 0,
+        .slice_max_bytes = has_processes(consumer) ? process_slice_bytes : 0,
         .stuck_grace_ns = (uint64_t)options->stuck_grace_ms * ms,
         .map_span = wf_metadata_span_that_fits((size_t)options->metadata_max_bytes),
         .map_runs = wf_metadata_runs_that_fit((size_t)options->metadata_max_bytes),
@@ -306,13 +325,40 @@ static weft_status spawn_sight(weft_consumer *consumer, uint32_t manager_loop) {
     return status;
 }
 
+static weft_status spawn_process_engine(weft_consumer *consumer, uint32_t loop) {
+    const wf_options *options = &consumer->options;
+    char error[WF_ERROR_BYTES] = "";
+    wf_process_engine_options argument = {
+        .manager = consumer->cast.manager,
+        .spawned = spawned_processes(options),
+        .attached_max = (uint32_t)options->worker_attach_max,
+        .command = options->worker_command,
+        .directory = options->worker_directory,
+        .heartbeat_ns = (uint64_t)options->worker_heartbeat_ms * ms,
+        .deadline_ns = (uint64_t)options->handler_deadline_ms * ms,
+        .grace_ns = (uint64_t)options->worker_grace_ms * ms,
+        .backoff_ns = (uint64_t)options->worker_restart_backoff_ms * ms,
+        .backoff_max_ns = (uint64_t)options->worker_restart_backoff_max_ms * ms,
+        .memory_max_bytes = (uint64_t)options->worker_memory_max_bytes,
+        .niceness = (int)options->worker_nice,
+        .error = error,
+        .error_bytes = sizeof error,
+    };
+    weft_actor_id id;
+    weft_status status = wf_system_spawn(consumer->system, loop, &wf_process_engine, &argument, &id);
+    WF_CHECK_IMPLIES(status == WEFT_OK, id == consumer->cast.first_worker);
+    if (status != WEFT_OK) wf_consumer_set_error(consumer, "%s", *error ? error : weft_status_text(status));
+    return status;
+}
+
 static weft_status spawn_workers(weft_consumer *consumer, uint32_t manager_loop) {
+    if (has_processes(consumer)) return spawn_process_engine(consumer, manager_loop);
     wf_worker_options worker = {.manager = consumer->cast.manager,
                                 .handler = consumer->handler,
                                 .batch_handler = consumer->batch_handler,
                                 .context = consumer->context,
                                 .pending = consumer->pending};
-    if (is_inline(consumer)) return spawn(consumer, manager_loop, &wf_worker, &worker, consumer->cast.first_worker);
+    if (!has_threads(consumer)) return spawn(consumer, manager_loop, &wf_worker, &worker, consumer->cast.first_worker);
     for (uint32_t i = 0; i < (uint32_t)consumer->options.threads; i++) {
         char name[24];
         snprintf(name, sizeof name, "worker-%u", i);
@@ -334,14 +380,14 @@ weft_status wf_consumer_build(weft_consumer *consumer) {
     if (status != WEFT_OK) return status;
     status = open_http(consumer);
     if (status != WEFT_OK) return status;
-    uint32_t workers = is_inline(consumer) ? 1 : (uint32_t)consumer->options.threads;
+    uint32_t workers = has_threads(consumer) ? (uint32_t)consumer->options.threads : 1;
     uint32_t loops = 5 + consumer->user_count + workers;
     status = wf_system_new(loops, 6 + consumer->user_count + workers, &consumer->system);
     if (status != WEFT_OK) {
         wf_consumer_set_error(consumer, "%u threads need more ZeroMQ sockets than are possible", workers);
         goto fail;
     }
-    if (!is_inline(consumer)) {
+    if (has_threads(consumer)) {
         status = wf_pending_open((uint32_t)consumer->options.pending_max_records +
                                      (uint32_t)consumer->options.in_flight_max_records,
                                  &consumer->pending);

@@ -17,6 +17,8 @@ enum {
     SLICE_BYTES_MAX = 1 << 30,
 };
 
+/* A process that is killed has ended and is settled long before. */
+static const uint64_t fence_patience_ns = 5000000000;
 /* Between looks at partitions that may have to stop alone, or may go on. */
 static const uint64_t hold_dwell_ns = 250000000;
 
@@ -240,6 +242,16 @@ static void purge_queued(wf_work_manager_state *self, wf_work_slot *slot) {
     }
 }
 
+/* Processes can be ended: the partition is released when nothing of it runs any more. */
+static void fence_workers(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot) {
+    wf_partition partition = {.slot = wf_work_slot_index(self, slot), .epoch = slot->epoch};
+    weft_env_log(env, WEFT_LOG_WARN, "drain budget is over, workers are fenced topic=%s partition=%d unfinished=%u",
+                 slot->topic, slot->partition, slot->out);
+    weft_env_send(env, self->options.fencer, WF_MSG_FENCE, &partition, sizeof partition);
+    slot->fenced = true;
+    slot->drain_deadline_ns = weft_env_now_ns(env) + fence_patience_ns;
+}
+
 static void on_revoke(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     const wf_revoke *revoke = message->body;
@@ -248,6 +260,8 @@ static void on_revoke(void *state, weft_env *env, const weft_message *message) {
     purge_queued(self, slot);
     slot->phase = WF_WORK_DRAINING;
     slot->drain_deadline_ns = revoke->deadline_ns;
+    slot->fenced = false;
+    if (revoke->lost && slot->out && self->options.fencer) fence_workers(self, env, slot);
     if (revoke->lost || slot->out == 0) end_slot(self, env, slot, revoke->lost);
 }
 
@@ -259,6 +273,8 @@ static uint64_t check_draining(wf_work_manager_state *self, weft_env *env) {
         wf_work_slot *slot = &self->slots[i];
         if (slot->phase != WF_WORK_DRAINING) continue;
         purge_queued(self, slot);
+        if (slot->out && slot->drain_deadline_ns <= weft_env_now_ns(env) && !slot->fenced && self->options.fencer)
+            fence_workers(self, env, slot);
         if (slot->out == 0 || slot->drain_deadline_ns <= weft_env_now_ns(env)) {
             if (slot->out)
                 weft_env_log(env, WEFT_LOG_WARN, "drain budget is over topic=%s partition=%d unfinished=%u",
@@ -306,7 +322,7 @@ static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *wo
     }
     self->lent_records += slice->count;
     wf_workers_sent(&self->workers, worker, slice->head, slice->count, now_ns);
-    wf_slice work = {.head = slice->head, .count = slice->count, .worker = worker->index};
+    wf_slice work = {.head = slice->head, .count = slice->count, .worker = worker->index, .number = worker->number};
     weft_env_send(env, worker->actor, WF_MSG_WORK, &work, sizeof work);
 }
 
@@ -315,8 +331,9 @@ static uint32_t at_most(uint32_t value, uint64_t limit) {
 }
 
 /* A chain counts its bytes in 32 bits, and the record that overshoots the limit is below 2 GiB. */
-static uint64_t slice_bytes(uint64_t room) {
-    return room < SLICE_BYTES_MAX ? room : SLICE_BYTES_MAX;
+static uint64_t slice_bytes(const wf_work_manager_options *options, uint64_t room) {
+    uint64_t most = options->slice_max_bytes ? options->slice_max_bytes : SLICE_BYTES_MAX;
+    return room < most ? room : most;
 }
 
 static void dispatch(wf_work_manager_state *self, weft_env *env) {
@@ -330,7 +347,7 @@ static void dispatch(wf_work_manager_state *self, weft_env *env) {
         uint32_t size = at_most(wf_workers_slice_size(&self->workers, worker, self->lanes.queued), room);
         wf_take take = {.records_max = size,
                         .lane_max = at_most(wf_workers_lane_size(&self->workers, size), room),
-                        .bytes_max = slice_bytes(options->in_flight_max_bytes - self->out_bytes),
+                        .bytes_max = slice_bytes(options, options->in_flight_max_bytes - self->out_bytes),
                         .one_per_lane = options->batch,
                         .retries = self->retries_out < retries_max(self),
                         .admit = may_start,
@@ -399,8 +416,20 @@ static void on_map_limit(void *state, weft_env *env, const weft_message *message
 static void on_worker_up(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     const wf_worker_up *up = message->body;
-    if (wf_workers_add(&self->workers, up->actor, up->worker) != WEFT_OK)
+    wf_worker_entry *entry = wf_workers_find(&self->workers, up->actor, up->worker);
+    if (entry)
+        wf_workers_set_away(&self->workers, entry, false);
+    else if (wf_workers_add(&self->workers, up->actor, up->worker) != WEFT_OK)
         weft_env_fail(env, WEFT_ENOMEM, "no memory for worker %u", up->worker);
+}
+
+static void on_worker_down(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    wf_work_manager_state *self = state;
+    const wf_worker_up *down = message->body;
+    wf_worker_entry *entry = wf_workers_find(&self->workers, down->actor, down->worker);
+    WF_CHECK(entry != NULL);
+    wf_workers_set_away(&self->workers, entry, true);
 }
 
 static void on_subscribe(void *state, weft_env *env, const weft_message *message) {
@@ -513,6 +542,7 @@ const weft_actor_class wf_work_manager = {
             [WF_MSG_PROGRESS] = on_progress,
             [WF_MSG_MAP_LIMIT] = on_map_limit,
             [WF_MSG_WORKER_UP] = on_worker_up,
+            [WF_MSG_WORKER_DOWN] = on_worker_down,
             [WF_MSG_DONE] = wf_work_on_done,
             [WF_MSG_UNPARKED] = wf_work_on_unparked,
             [WF_MSG_PAUSE] = on_pause,

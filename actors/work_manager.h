@@ -46,6 +46,8 @@ typedef struct wf_work_manager_options {
     uint32_t in_flight_max_records;
     uint64_t in_flight_max_bytes;
     uint32_t pending_max_records;
+    uint64_t slice_max_bytes; /* 0: as many as fit */
+    weft_actor_id fencer;     /* the engine whose workers can be ended, 0: threads can't */
     uint32_t slice_max_records;
     uint32_t max_attempts;
     uint64_t retry_backoff_ns;
@@ -93,6 +95,7 @@ typedef struct wf_work_slot {
     bool refetching;         /* what comes of it is void until HELD */
     uint64_t completed_sent; /* COMPLETED entries of this epoch */
     uint64_t drain_deadline_ns;
+    bool fenced; /* the engine was told to end what still runs of it */
     uint64_t succeeded;
     uint64_t failed;
     uint64_t retried;

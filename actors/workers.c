@@ -64,6 +64,24 @@ weft_status wf_workers_add(wf_workers *workers, uint32_t actor, uint32_t number)
     return WEFT_OK;
 }
 
+wf_worker_entry *wf_workers_find(const wf_workers *workers, uint32_t actor, uint32_t number) {
+    for (uint32_t i = 0; i < workers->count; i++)
+        if (workers->entries[i]->actor == actor && workers->entries[i]->number == number) return workers->entries[i];
+    return NULL;
+}
+
+static bool is_listed(const wf_worker_entry *entry) {
+    return !entry->lost && !entry->away;
+}
+
+void wf_workers_set_away(wf_workers *workers, wf_worker_entry *entry, bool away) {
+    WF_CHECK(entry->away != away && !entry->lost);
+    if (away) link_out(workers, entry);
+    entry->away = away;
+    if (!away) link_in(workers, entry);
+    workers->live += away ? UINT32_MAX : 1;
+}
+
 wf_worker_entry *wf_workers_pick(const wf_workers *workers) {
     /* A full slice that takes less than it takes to wake a sleeping thread and be woken by it: rather let one thread
      * stay awake. */
@@ -92,7 +110,7 @@ uint32_t wf_workers_lane_size(const wf_workers *workers, uint32_t slice_size) {
 }
 
 void wf_workers_sent(wf_workers *workers, wf_worker_entry *entry, wf_record *head, uint32_t count, uint64_t now_ns) {
-    WF_CHECK(entry->load < WF_SLICES_MAX && !entry->lost);
+    WF_CHECK(entry->load < WF_SLICES_MAX && is_listed(entry));
     link_out(workers, entry);
     entry->slices[entry->load++] = (wf_worker_slice){.head = head, .count = count, .sent_ns = now_ns};
     link_in(workers, entry);
@@ -111,16 +129,16 @@ void wf_workers_done(wf_workers *workers, wf_worker_entry *entry, uint32_t ran, 
         workers->handler_ns += (each_ns - workers->handler_ns) / 8;
         if (workers->handler_ns < 1) workers->handler_ns = 1;
     }
-    if (!entry->lost) link_out(workers, entry);
+    if (is_listed(entry)) link_out(workers, entry);
     entry->load--;
     memmove(entry->slices, entry->slices + 1, entry->load * sizeof entry->slices[0]);
     entry->done_ns = now_ns;
     entry->overrun = false;
-    if (!entry->lost) link_in(workers, entry);
+    if (is_listed(entry)) link_in(workers, entry);
 }
 
 void wf_workers_lose(wf_workers *workers, wf_worker_entry *entry) {
-    WF_CHECK(!entry->lost);
+    WF_CHECK(is_listed(entry));
     link_out(workers, entry);
     entry->lost = true;
     workers->live--;

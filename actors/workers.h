@@ -5,7 +5,7 @@
  *
  * Invariants:
  * 1. A worker holds at most WF_SLICES_MAX slices; it works them off in the order in which they were sent.
- * 2. A worker is in the list of its load, or (lost) in none.
+ * 2. A worker is in the list of its load, or (lost or away) in none.
  */
 #ifndef WF_WORKERS_H
 #define WF_WORKERS_H
@@ -37,6 +37,7 @@ typedef struct wf_worker_entry {
     wf_worker_slice slices[WF_SLICES_MAX]; /* oldest first */
     uint64_t done_ns;                      /* when its last DONE came */
     bool overrun;                          /* the oldest slice is past the handler's deadline, and that was logged */
+    bool away;                             /* its process has ended or is leaving; another may come */
     bool lost;                             /* given up: its handler never ended */
 } wf_worker_entry;
 
@@ -44,7 +45,7 @@ typedef struct wf_workers {
     wf_worker_entry **entries; /* by index */
     uint32_t count;
     uint32_t room;
-    uint32_t live;                               /* not lost */
+    uint32_t live;                               /* neither lost nor away */
     wf_worker_entry *by_load[WF_SLICES_MAX + 1]; /* last used first: warm caches, and idle threads stay asleep */
     uint32_t load_count[WF_SLICES_MAX + 1];
     uint32_t slice_max;
@@ -56,6 +57,11 @@ void wf_workers_init(wf_workers *workers, uint32_t slice_max);
 void wf_workers_deinit(wf_workers *workers);
 
 weft_status wf_workers_add(wf_workers *workers, uint32_t actor, uint32_t number);
+
+/* The worker of this actor and number, NULL: there is none. */
+wf_worker_entry *wf_workers_find(const wf_workers *workers, uint32_t actor, uint32_t number);
+/* It gets nothing until it is back. What it holds stays its own. */
+void wf_workers_set_away(wf_workers *workers, wf_worker_entry *entry, bool away);
 
 /* The worker that gets the next slice, NULL: none has room. */
 wf_worker_entry *wf_workers_pick(const wf_workers *workers);

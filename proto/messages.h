@@ -21,6 +21,7 @@ typedef struct wf_slice {
     wf_record *head;
     uint32_t count;
     uint32_t worker; /* index in the work manager's table */
+    uint32_t number; /* the engine's own number of that worker */
 } wf_slice;
 
 /* Credit is counted when a record is finished or deferred; its block goes home when it is finished. */

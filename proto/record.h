@@ -8,7 +8,8 @@
  *
  * Invariants:
  * 1. A block is in exactly one chain at a time (`next`): a batch on its way, a lane, a slice, or the credit going home.
- * 2. From WORK to DONE the block is lent: the engine reads all and writes only `status`, `reason` and `pending`.
+ * 2. From WORK to DONE the block is lent: the engine reads all and writes only `status`, `reason`, `pending`
+ *    and WF_RECORD_SUSPECT.
  * 3. `slot`, `epoch` and `offset` never change while the block is out of the pool.
  */
 #ifndef WF_RECORD_H
@@ -41,6 +42,7 @@ typedef enum wf_record_flag {
     WF_RECORD_DEFERRED = 1,  /* DONE said that it was deferred: its credit has gone home already */
     WF_RECORD_TIMED_OUT = 2, /* its deadline has passed while it was out */
     WF_RECORD_ANY_ORDER = 4, /* its lane is open: its failure stops no other record; engines read it */
+    WF_RECORD_SUSPECT = 8,   /* it may have ended the worker that held it; the process engine's, while it is lent */
 } wf_record_flag;
 
 /* Two cache lines. The first has everything that a worker touches of a record that it does not look at, and that is

@@ -148,6 +148,23 @@ static void check_without_effect(struct checker *checker) {
         fprintf(complain(checker, "null.key"), "must be unordered when ordering is unordered\n");
 }
 
+static void check_workers(struct checker *checker) {
+    if (choice(checker, WF_OPTION_ID_engine) != WF_ENGINE_PROCESS) return;
+    bool command = *wf_config_text(checker->config, WF_OPTION_ID_worker_command) != '\0';
+    int64_t workers = number(checker, WF_OPTION_ID_workers), attached = number(checker, WF_OPTION_ID_worker_attach_max);
+    if (!command && attached == 0)
+        fprintf(complain(checker, "worker.command"),
+                "must be set when engine is process, unless workers attach themselves (worker.attach.max)\n");
+    else if (!command && workers > 0 && is_set(checker, WF_OPTION_ID_workers))
+        fprintf(complain(checker, "workers"), "needs a worker.command\n");
+    else if (command && workers == 0 && attached == 0)
+        fprintf(complain(checker, "workers"), "must be above 0, or worker.attach.max must be: nobody would work\n");
+    must_not_be_less(checker, WF_OPTION_ID_worker_restart_backoff_max_ms, WF_OPTION_ID_worker_restart_backoff_ms);
+    if (choice(checker, WF_OPTION_ID_stuck_policy) == WF_STUCK_ABANDON)
+        fprintf(complain(checker, "stuck.policy"),
+                "must be stop when engine is process: a worker past its deadline is killed (worker.grace.ms)\n");
+}
+
 size_t wf_config_cross_check(const weft_config *config, FILE *out) {
     struct checker checker = {.config = config, .out = out};
     /* librdkafka waits for ever without a broker; its mock cluster is one. */
@@ -158,5 +175,6 @@ size_t wf_config_cross_check(const weft_config *config, FILE *out) {
     check_poll_interval(&checker);
     check_limits(&checker);
     check_without_effect(&checker);
+    check_workers(&checker);
     return checker.lines;
 }

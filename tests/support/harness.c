@@ -131,7 +131,9 @@ static harness *prepare(const harness_plan *plan) {
     under_test->group = plan->group ? strdup(plan->group) : must_name("group");
     under_test->judge = plan->judge ? plan->judge : judge_new(plan->lanes);
     config = config_of(under_test);
-    if (plan->batch)
+    if (strcmp(weft_config_get(config, "engine"), "process") == 0)
+        status = weft_consumer_new(config, NULL, NULL, &under_test->consumer);
+    else if (plan->batch)
         status = weft_consumer_new_batch(config, on_batch, under_test, &under_test->consumer);
     else
         status = weft_consumer_new(config, on_record, under_test, &under_test->consumer);

@@ -25,14 +25,15 @@ static void check(const wf_workers *workers) {
     for (uint32_t i = 0; i < workers->count; i++) {
         const wf_worker_entry *entry = workers->entries[i];
         REQUIRE(entry->index == i && entry->load <= WF_SLICES_MAX);
-        if (!entry->lost) counted[entry->load]++;
-        live += !entry->lost;
+        bool listed = !entry->lost && !entry->away;
+        if (listed) counted[entry->load]++;
+        live += listed;
     }
     REQUIRE_EQ(workers->live, live);
     for (uint32_t load = 0; load <= WF_SLICES_MAX; load++) {
         uint32_t listed = 0;
         for (const wf_worker_entry *entry = workers->by_load[load], *before = NULL; entry; entry = entry->next) {
-            REQUIRE(entry->load == load && !entry->lost && entry->prev == before);
+            REQUIRE(entry->load == load && !entry->lost && !entry->away && entry->prev == before);
             before = entry;
             listed++;
         }

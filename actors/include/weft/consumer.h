@@ -38,9 +38,10 @@ extern "C" {
 
 typedef struct weft_consumer weft_consumer;
 
-/* A consumer that will run `handler` with `context` on each record. The configuration is copied.
- * Returns: WEFT_OK; WEFT_ECONFIG when weft_config_problems() has something to say; WEFT_EINVAL: no handler;
- * WEFT_ELIMIT: no file descriptor; WEFT_ENOMEM. */
+/* A consumer that will run `handler` with `context` on each record. NULL when engine is process: there the workers have
+ * it. The configuration is copied.
+ * Returns: WEFT_OK; WEFT_ECONFIG when weft_config_problems() has something to say; WEFT_EINVAL: no handler, or one
+ * that would never run; WEFT_ELIMIT: no file descriptor; WEFT_ENOMEM. */
 WEFT_EXPORT weft_status weft_consumer_new(const weft_config *config, weft_handler handler, void *context,
                                           weft_consumer **ret_consumer);
 

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * State of the process engine, shared by its files: process_engine.c has its messages and its life, pool_frames.c what
+ * is said to workers and what they say, pool_death.c how they start, are judged and end.
+ *
+ * Invariants:
+ * 1. Every slice comes back exactly once, whole, in the order in which a worker got them; no timing is in it.
+ * 2. A record has a status only from a DONE that named its offset in its turn, or from the settling of a dead worker.
+ * 3. A worker is dead when its process has ended, or nobody is connected under its name any more, and what it sent was
+ *    read to the end; only then are its records settled.
+ * 4. A settled record is charged an attempt only if it certainly was the one that ran, and the worker was not ended by
+ *    us for another reason.
+ * 5. The work manager was told WORKER_UP for a worker exactly while `up` is set.
+ */
+#ifndef WF_POOL_H
+#define WF_POOL_H
+
+#include <stdatomic.h>
+
+#include "child.h"
+#include "log.h"
+#include "messages.h"
+#include "pending.h"
+#include "peers.h"
+#include "process_engine.h"
+#include "workers.h"
+
+/* Where a worker is in its life. */
+typedef enum wf_pool_state {
+    WF_POOL_VACANT = 0, /* nobody; a spawned one starts at start_ns */
+    WF_POOL_STARTING,   /* the process runs and has not said HELLO */
+    WF_POOL_READY,
+    WF_POOL_LEAVING, /* BYE was said: it finishes what it has */
+    WF_POOL_DYING,   /* ended, or told to: see `cause` */
+} wf_pool_state;
+
+/* Why a worker ends. */
+typedef enum wf_pool_cause {
+    WF_POOL_EXIT = 0, /* by itself */
+    WF_POOL_GONE,     /* an attached one is not connected any more */
+    WF_POOL_DEADLINE, /* its handler was too long at one record */
+    WF_POOL_SILENT,   /* stopped, or no heartbeat came */
+    WF_POOL_HOSTILE,  /* it broke the protocol */
+    WF_POOL_FENCED,   /* it was at a record of a partition that had to go */
+    WF_POOL_REPLACED, /* stop, or rolling restart */
+    WF_POOL_CAUSES
+} wf_pool_cause;
+
+typedef struct wf_pool_task {
+    wf_slice slice;
+    uint32_t id;       /* in frames */
+    wf_record *next;   /* the first one without a status */
+    wf_record *unsent; /* the first one that was not sent */
+    uint32_t done;     /* before next */
+    uint32_t sent;     /* before unsent */
+    bool one_by_one;   /* a record that may have killed a worker is in it */
+} wf_pool_task;
+
+enum { WF_POOL_TAIL_BYTES = 512 };
+
+typedef struct wf_pool_worker {
+    uint32_t number;
+    wf_pool_state state;
+    wf_pool_cause cause;
+    bool spawned;
+    bool up;
+    bool connected; /* it said HELLO */
+    bool exited;    /* spawned: reaped; attached: its pid ended */
+    int exit_status;
+    bool stirred;   /* a descriptor of it has news */
+    wf_child child; /* pid 0: no process of ours */
+    int watch_fd;   /* attached: its pid's, -1: none */
+    pid_t pid;
+    wf_peer_id id;
+    char name[WF_WIRE_NAME_MAX + 1];
+    uint32_t generation;
+    int progress_fd;
+    _Atomic(uint64_t) *progress; /* shared with the process */
+    bool has_progress;           /* it said that it keeps the word */
+    wf_pool_task tasks[WF_SLICES_MAX];
+    uint32_t task_count;
+    const char **topics; /* announced to it, by number */
+    uint32_t topic_count;
+    uint64_t born_ns;
+    uint64_t heard_ns;
+    uint64_t start_ns; /* VACANT: not before */
+    uint64_t end_ns;   /* DYING: when its queue counts as read, whatever ZeroMQ says */
+    uint64_t seen_word;
+    uint64_t seen_ns;              /* since when it is at the same record */
+    unsigned stage;                /* of the deadline: cancelled, SIGTERM, SIGKILL */
+    unsigned deaths;               /* in a row, soon after the start */
+    char tail[WF_POOL_TAIL_BYTES]; /* what it wrote to standard error last */
+    size_t tail_bytes;
+} wf_pool_worker;
+
+typedef struct wf_pool_fence {
+    wf_partition partition;
+    uint64_t kill_ns;
+} wf_pool_fence;
+
+typedef struct wf_pool {
+    wf_process_engine_options options;
+    wf_peers *peers;
+    char path[WF_PEERS_PATH_MAX + 8]; /* of the socket */
+    char token_path[WF_PEERS_PATH_MAX + 8];
+    char directory[WF_PEERS_PATH_MAX + 8]; /* that we made, "": none */
+    uint8_t token[WF_WIRE_TOKEN_BYTES];
+    int epoll_fd;
+    wf_pool_worker *workers;
+    uint32_t worker_count;
+    uint32_t last_task;
+    uint32_t ping;
+    uint64_t tick_ns; /* the last one */
+    uint64_t look_ns; /* when to look at all workers again; 0: now */
+    wf_pool_fence *fences;
+    uint32_t fence_count;
+    uint32_t fence_room;
+    bool stopping;
+    uint64_t stop_ns;  /* when what still lives is killed */
+    uint64_t rejected; /* frames */
+    uint64_t reject_logged_ns;
+    uint64_t deaths[WF_POOL_CAUSES];
+} wf_pool;
+
+/* --- pool_frames.c */
+
+/* Send what may be sent of a worker's tasks. */
+void wf_pool_pump(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+/* A frame without entries. False: not connected. */
+bool wf_pool_say(wf_pool *self, wf_pool_worker *worker, wf_wire_type type, uint32_t task);
+/* Read all that peers have sent. */
+void wf_pool_read(wf_pool *self, weft_env *env);
+/* The first task is over: give its slice back. */
+void wf_pool_give_back(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+
+/* --- pool_death.c */
+
+/* Start the process of a vacant worker. */
+void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+/* End a worker for this reason; its process is killed if it still runs. */
+void wf_pool_end(wf_pool *self, weft_env *env, wf_pool_worker *worker, wf_pool_cause cause);
+/* Look at exits, standard error, heartbeats, deadlines, fences and vacancies, when it is time to. */
+void wf_pool_look(wf_pool *self, weft_env *env);
+/* What the worker is at: the record, or NULL: nobody knows, or nothing. */
+wf_record *wf_pool_running(const wf_pool_worker *worker);
+void wf_pool_tell(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool up);
+/* Wake the engine when `fd` is readable; `worker` NULL: it is nobody's. */
+void wf_pool_watch(wf_pool *self, int fd, const wf_pool_worker *worker);
+/* Kill what still runs, wait for its end, and free everything: a stop that was not orderly. Blocks. */
+void wf_pool_bury(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The process engine's messages, descriptors and life.
+ */
+#include "process_engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "env.h"
+#include "pool.h"
+
+enum { TIMER_LOOK = 0, WATCH_ALL = 0 };
+
+/* How long a worker that was told not to begin more records of a fenced partition may take to say so. */
+static const uint64_t fence_grace_ns = 500000000;
+/* What a worker may take to end after BYE, and so may the stop take longer than asked. */
+static const uint64_t goodbye_ns = 2000000000;
+
+/* --- messages */
+
+static void on_work(void *state, weft_env *env, const weft_message *message) {
+    wf_pool *self = state;
+    const wf_slice *slice = message->body;
+    WF_CHECK(message->body_bytes == sizeof *slice && slice->number < self->worker_count);
+    wf_pool_worker *worker = &self->workers[slice->number];
+    if (worker->state == WF_POOL_VACANT) { /* it was sent before WORKER_DOWN was heard */
+        for (wf_record *record = slice->head; record; record = record->next) record->status = WF_DONE_UNRUN;
+        weft_env_send(env, self->options.manager, WF_MSG_DONE, slice, sizeof *slice);
+        return;
+    }
+    WF_CHECK(worker->task_count < WF_SLICES_MAX);
+    wf_pool_task *task = &worker->tasks[worker->task_count++];
+    if (++self->last_task == 0) self->last_task = 1;
+    *task = (wf_pool_task){.slice = *slice, .id = self->last_task, .next = slice->head, .unsent = slice->head};
+    for (wf_record *record = slice->head; record; record = record->next) {
+        task->one_by_one = task->one_by_one || (record->flags & WF_RECORD_SUSPECT);
+        record->flags &= (uint8_t)~WF_RECORD_SUSPECT;
+    }
+    if (worker->task_count == 1) {
+        worker->seen_word = 0;
+        worker->seen_ns = weft_env_now_ns(env);
+    }
+    wf_pool_pump(self, env, worker);
+}
+
+/* Nothing of this partition may run when it is gone: who is not at such a record gives the others back, who is dies. */
+static void on_fence(void *state, weft_env *env, const weft_message *message) {
+    wf_pool *self = state;
+    const wf_partition *partition = message->body;
+    if (self->fence_count == self->fence_room) {
+        self->fence_room = self->fence_room ? 2 * self->fence_room : 16;
+        self->fences = realloc(self->fences, self->fence_room * sizeof *self->fences);
+        WF_CHECK(self->fences != NULL);
+    }
+    self->look_ns = 0;
+    self->fences[self->fence_count++] =
+        (wf_pool_fence){.partition = *partition, .kill_ns = weft_env_now_ns(env) + fence_grace_ns};
+    for (uint32_t i = 0; i < self->worker_count; i++)
+        for (uint32_t k = 0; k < self->workers[i].task_count; k++)
+            wf_pool_say(self, &self->workers[i], WF_WIRE_CANCEL, self->workers[i].tasks[k].id);
+}
+
+static bool on_turn(void *state, weft_env *env) {
+    wf_pool *self = state;
+    wf_pool_read(self, env);
+    wf_pool_look(self, env);
+    wf_pool_read(self, env); /* ZeroMQ's descriptor tells of news once: none may be left */
+    weft_env_arm(env, TIMER_LOOK, self->look_ns);
+    return false;
+}
+
+/* --- life */
+
+static weft_status fail(const wf_pool *self, weft_status status, const char *what, const char *value) {
+    snprintf(self->options.error, self->options.error_bytes, "%s %s: %s", what, value, strerror(errno));
+    return status;
+}
+
+/* Where the socket lies: a name without a file for processes that are told of it, a private directory for others. */
+static weft_status choose_path(wf_pool *self) {
+    const char *directory = self->options.directory;
+    uint64_t random = 0;
+    if (getrandom(self->token, sizeof self->token, 0) != (ssize_t)sizeof self->token ||
+        getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return fail(self, WEFT_ESYSTEM, "the system gives no", "random numbers");
+    if (self->options.attached_max == 0) {
+        snprintf(self->path, sizeof self->path, "@weft-%d-%016llx", (int)getpid(), (unsigned long long)random);
+        return WEFT_OK;
+    }
+    if (*directory && strlen(directory) > WF_PEERS_PATH_MAX - 16) {
+        errno = ENAMETOOLONG;
+        return fail(self, WEFT_ECONFIG, "worker.directory", directory);
+    }
+    if (*directory) {
+        if (mkdir(directory, 0700) != 0 && errno != EEXIST)
+            return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
+        struct stat info;
+        if (stat(directory, &info) != 0) return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
+        if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077)) {
+            errno = EPERM; /* whoever may write there could put a socket of his own in our place */
+            return fail(self, WEFT_ECONFIG, "worker.directory must be ours, with mode 0700:", directory);
+        }
+        snprintf(self->directory, sizeof self->directory, "%s", directory);
+    } else {
+        const char *base = getenv("XDG_RUNTIME_DIR");
+        snprintf(self->directory, sizeof self->directory, "%.60s/weft-XXXXXX", base && *base ? base : "/tmp");
+        if (!mkdtemp(self->directory)) return fail(self, WEFT_ESYSTEM, "no directory", self->directory);
+    }
+    snprintf(self->path, sizeof self->path, "%.90s/workers", self->directory);
+    snprintf(self->token_path, sizeof self->token_path, "%.90s/token", self->directory);
+    return WEFT_OK;
+}
+
+static weft_status write_token(wf_pool *self) {
+    if (!*self->token_path) return WEFT_OK;
+    char text[WF_WIRE_TOKEN_BYTES * 2 + 2];
+    for (int i = 0; i < WF_WIRE_TOKEN_BYTES; i++) snprintf(text + 2 * i, 3, "%02x", self->token[i]);
+    text[sizeof text - 2] = '\n';
+    unlink(self->token_path);
+    int fd = open(self->token_path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1;
+    if (fd >= 0) close(fd);
+    return written ? WEFT_OK : fail(self, WEFT_ESYSTEM, "can't write", self->token_path);
+}
+
+static void clean_up(wf_pool *self) {
+    wf_peers_close(&self->peers);
+    if (*self->token_path) {
+        unlink(self->token_path);
+        unlink(self->path);
+        if (!*self->options.directory) rmdir(self->directory);
+    }
+    if (self->epoll_fd >= 0) close(self->epoll_fd);
+    free(self->workers);
+    free(self->fences);
+}
+
+static weft_status init(void *state, weft_env *env, const void *argument) {
+    (void)env;
+    wf_pool *self = state;
+    self->options = *(const wf_process_engine_options *)argument;
+    self->worker_count = self->options.spawned + self->options.attached_max;
+    self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    self->workers = calloc(self->worker_count, sizeof *self->workers);
+    weft_status status = self->workers && self->epoll_fd >= 0 ? choose_path(self) : WEFT_ENOMEM;
+    if (status == WEFT_OK && (status = wf_peers_open(self->path, WF_WIRE_FRAME_MAX, &self->peers)) != WEFT_OK)
+        fail(self, status, "no socket for workers at", self->path);
+    if (status == WEFT_OK) status = write_token(self);
+    if (status != WEFT_OK) {
+        clean_up(self);
+        return status;
+    }
+    for (uint32_t i = 0; i < self->worker_count; i++)
+        self->workers[i] = (wf_pool_worker){.number = i,
+                                            .spawned = i < self->options.spawned,
+                                            .child = {.stderr_fd = -1, .exit_fd = -1},
+                                            .watch_fd = -1,
+                                            .progress_fd = -1};
+    wf_pool_watch(self, wf_peers_fd(self->peers), NULL);
+    return WEFT_OK;
+}
+
+static void on_start(void *state, weft_env *env) {
+    wf_pool *self = state;
+    self->tick_ns = weft_env_now_ns(env);
+    weft_env_watch(env, WATCH_ALL, self->epoll_fd);
+    if (*self->token_path)
+        weft_env_log(env, WEFT_LOG_INFO, "workers may attach socket=%s token_file=%s", self->path, self->token_path);
+}
+
+static void on_timer(void *state, weft_env *env, unsigned timer) {
+    (void)state, (void)env, (void)timer; /* a turn follows, and that looks at everything */
+}
+
+static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
+    wf_pool *self = state;
+    bool late = weft_env_now_ns(env) >= deadline_ns;
+    self->stopping = true;
+    self->look_ns = 0;
+    self->stop_ns = weft_env_now_ns(env) + goodbye_ns;
+    for (uint32_t i = 0; i < self->worker_count; i++) {
+        wf_pool_worker *worker = &self->workers[i];
+        if (worker->state == WF_POOL_STARTING || (late && worker->task_count))
+            wf_pool_end(self, env, worker, WF_POOL_REPLACED);
+        if (worker->state != WF_POOL_READY) continue;
+        wf_pool_tell(self, env, worker, false);
+        wf_pool_say(self, worker, WF_WIRE_BYE, 0);
+        worker->state = WF_POOL_LEAVING;
+        worker->cause = WF_POOL_REPLACED;
+    }
+}
+
+static bool is_drained(const void *state) {
+    const wf_pool *self = state;
+    for (uint32_t i = 0; i < self->worker_count; i++)
+        if (self->workers[i].state != WF_POOL_VACANT) return false;
+    return true;
+}
+
+/* Whoever is left here was started and could not be waited for: the stop was not orderly. */
+static void deinit(void *state, weft_env *env) {
+    wf_pool *self = state;
+    for (uint32_t i = 0; i < self->worker_count; i++) wf_pool_bury(self, env, &self->workers[i]);
+    clean_up(self);
+}
+
+const weft_actor_class wf_process_engine = {
+    .name = "process_engine",
+    .state_bytes = sizeof(wf_pool),
+    .init = init,
+    .on_start = on_start,
+    .on = {[WF_MSG_WORK] = on_work, [WF_MSG_FENCE] = on_fence},
+    .on_timer = on_timer,
+    .on_turn = on_turn,
+    .on_stop = on_stop,
+    .is_drained = is_drained,
+    .deinit = deinit,
+};

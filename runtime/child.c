@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+extern char **environ;
+
+/* Ours, where none of the same name is added, and what is added. malloc'ed; the texts are not copied. */
+static char **merge_environment(const char *const *added) {
+    size_t ours = 0, more = 0;
+    while (environ[ours]) ours++;
+    while (added[more]) more++;
+    char **merged = malloc((ours + more + 1) * sizeof *merged);
+    if (!merged) return NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < ours; i++) {
+        size_t name = strcspn(environ[i], "=") + 1, k = 0;
+        while (k < more && strncmp(added[k], environ[i], name) != 0) k++;
+        if (k == more) merged[count++] = environ[i];
+    }
+    for (size_t i = 0; i < more; i++) merged[count++] = (char *)(uintptr_t)added[i];
+    merged[count] = NULL;
+    return merged;
+}
+
+/* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
+ * NAME=value. Lists, pipes and groups need the shell to stay. malloc'ed. */
+static char *shell_line(const char *command) {
+    bool simple = strpbrk(command, "&|;(){}\n") == NULL;
+    const char *before = simple ? "exec env " : "";
+    size_t bytes = strlen(before) + strlen(command) + 1;
+    char *line = malloc(bytes);
+    if (line) snprintf(line, bytes, "%s%s", before, command);
+    return line;
+}
+
+typedef struct birth {
+    const wf_child_options *options;
+    char **environment;
+    char *arguments[4];
+    int stderr_fd;
+    pid_t parent;
+} birth;
+
+/* Runs in the child, in the parent's memory, which waits: system calls only, and nothing is left changed. */
+static void become(const birth *self) {
+    const wf_child_options *options = self->options;
+    sigset_t none;
+    sigemptyset(&none);
+    for (int signal = 1; signal < NSIG; signal++) { /* ignored ones would stay so */
+        struct sigaction action = {.sa_handler = SIG_DFL};
+        if (signal != SIGKILL && signal != SIGSTOP) sigaction(signal, &action, NULL);
+    }
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != self->parent) return; /* it died meanwhile */
+    if (options->memory_max_bytes) {
+        struct rlimit limit = {options->memory_max_bytes, options->memory_max_bytes};
+        setrlimit(RLIMIT_AS, &limit);
+    }
+    if (options->niceness) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + options->niceness);
+    dup2(self->stderr_fd, STDERR_FILENO);
+    if (options->shared_fd == WF_CHILD_SHARED_FD)
+        fcntl(WF_CHILD_SHARED_FD, F_SETFD, 0);
+    else if (options->shared_fd >= 0)
+        dup2(options->shared_fd, WF_CHILD_SHARED_FD);
+    execve("/bin/sh", self->arguments, self->environment);
+}
+
+/* vfork: copying the tables of a large process would hold up its loop for milliseconds. The child gets no handler of
+ * the parent's while it uses its memory: all signals are blocked until it is another program. */
+__attribute__((noinline)) static pid_t give_birth(const birth *self) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = vfork();
+    if (pid == 0) {
+        become(self);
+        _exit(127);
+    }
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+int wf_process_watch(pid_t pid) {
+    return (int)syscall(SYS_pidfd_open, pid, 0); /* closed on exec */
+}
+
+weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child) {
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0) return WEFT_ELIMIT;
+    /* Its end blocks, as programs expect of standard error. */
+    fcntl(pipe_fds[1], F_SETFL, 0);
+    char *line = shell_line(options->command), **environment = merge_environment(options->environment);
+    pid_t pid = -1;
+    if (line && environment) {
+        birth newborn = {.options = options,
+                         .environment = environment,
+                         .arguments = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", line, NULL},
+                         .stderr_fd = pipe_fds[1],
+                         .parent = getpid()};
+        pid = give_birth(&newborn);
+    }
+    int error = line && environment ? errno : ENOMEM;
+    free(line);
+    free(environment);
+    close(pipe_fds[1]);
+    *ret_child = (wf_child){.pid = pid, .stderr_fd = pipe_fds[0], .exit_fd = pid > 0 ? wf_process_watch(pid) : -1};
+    if (pid > 0 && ret_child->exit_fd >= 0) return WEFT_OK;
+    if (pid > 0) {
+        error = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    close(pipe_fds[0]);
+    errno = error;
+    return error == ENOMEM ? WEFT_ENOMEM : WEFT_ESYSTEM;
+}
+
+void wf_child_signal(const wf_child *child, int signal) {
+    if (kill(-child->pid, signal) != 0) kill(child->pid, signal); /* it has not got its group yet */
+}
+
+bool wf_child_reap(wf_child *child, int *ret_status) {
+    pid_t pid = waitpid(child->pid, ret_status, WNOHANG);
+    if (pid == 0 || (pid < 0 && errno == EINTR)) return false;
+    if (pid < 0) *ret_status = 0; /* the program ignores SIGCHLD: nobody knows how it ended */
+    kill(-child->pid, SIGKILL);   /* what it left behind in its group */
+    close(child->exit_fd);
+    child->exit_fd = -1;
+    child->pid = 0;
+    return true;
+}
+
+void wf_child_bury(wf_child *child) {
+    wf_child_signal(child, SIGKILL);
+    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    close(child->exit_fd);
+    child->exit_fd = -1;
+    child->pid = 0;
+}
+
+bool wf_process_is_stopped(pid_t pid) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t bytes = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    const char *behind_name = strrchr(text, ')'); /* the name may hold anything */
+    return behind_name && behind_name[1] == ' ' && (behind_name[2] == 'T' || behind_name[2] == 't');
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A process that weft started: born in its own process group, with standard error on a pipe of ours, ended with us.
+ *
+ * Invariants:
+ * 1. Its pid is ours to signal until wf_child_reap() returned true: nobody else can have it before.
+ * 2. It dies with the thread that started it, however that one ends (the parent-death signal, which reaches stopped
+ *    processes too).
+ */
+#ifndef WF_CHILD_H
+#define WF_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "weft/status.h"
+
+enum { WF_CHILD_SHARED_FD = 3 }; /* where a child finds `shared_fd` */
+
+typedef struct wf_child_options {
+    const char *command;            /* for /bin/sh, which is replaced by it when it is one simple command */
+    const char *const *environment; /* NAME=value, added to ours; ends with NULL */
+    int shared_fd;                  /* given on; -1: none */
+    int niceness;                   /* added to ours */
+    uint64_t memory_max_bytes;      /* address space; 0: no limit */
+} wf_child_options;
+
+typedef struct wf_child {
+    pid_t pid;
+    int exit_fd;   /* readable when it has ended */
+    int stderr_fd; /* what it writes there, non-blocking */
+} wf_child;
+
+/* Start one. Thread: one that lives as long as the child should. WEFT_ELIMIT, WEFT_ESYSTEM: errno says why. */
+weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child);
+
+/* The whole group. */
+void wf_child_signal(const wf_child *child, int signal);
+
+/* True: it has ended, `ret_status` is what wait(2) would have said, and descriptors are closed but for stderr_fd: what
+ * it wrote last can still be read. Never blocks. */
+bool wf_child_reap(wf_child *child, int *ret_status);
+
+/* Kill it, and wait until it has ended. Blocks for as long as the kernel takes. */
+void wf_child_bury(wf_child *child);
+
+/* Is the process stopped (SIGSTOP, a debugger)? Of any pid. */
+bool wf_process_is_stopped(pid_t pid);
+
+/* Readable when the process has ended; -1: there is none, or it is not to be seen. */
+int wf_process_watch(pid_t pid);
+
+#endif

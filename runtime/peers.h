@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Frames to and from other processes over ZeroMQ ipc: `wf_peers` is the side that many connect to (a ROUTER), `wf_peer`
+ * the side that connects (a DEALER). Besides mailbox.c the only product file that knows ZeroMQ.
+ *
+ * Invariants:
+ * 1. No send blocks. To whom weft sends is bounded by credit, far below the high-water mark.
+ * 2. A message that is not one frame of at most the largest size never gets through; who sent it is told to the caller.
+ */
+#ifndef WF_PEERS_H
+#define WF_PEERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weft/status.h"
+
+enum { WF_PEER_ID_MAX = 32, WF_PEERS_PATH_MAX = 100 };
+
+typedef struct wf_peer_id {
+    uint8_t bytes[WF_PEER_ID_MAX];
+    uint8_t count;
+} wf_peer_id;
+
+typedef struct wf_peers wf_peers;
+
+/* Listen at `path` ("@name": a name without a file). WEFT_ESYSTEM: errno says why. */
+weft_status wf_peers_open(const char *path, size_t frame_max, wf_peers **ret_peers);
+void wf_peers_close(wf_peers **peers);
+
+/* Readable when there may be something to receive: read with wf_peers_receive() until it says false, each time. */
+int wf_peers_fd(const wf_peers *peers);
+
+/* The next frame; valid until the next call. *ret_frame is NULL where a peer sent something else than one frame. */
+bool wf_peers_receive(wf_peers *peers, wf_peer_id *ret_from, const void **ret_frame, size_t *ret_bytes);
+
+/* Room for a frame of this size; NULL: no memory. Write it, then send it. */
+uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes);
+/* False: nobody of this name is connected, and the frame is dropped. */
+bool wf_peers_send(wf_peers *peers, const wf_peer_id *to);
+
+typedef struct wf_peer wf_peer;
+
+weft_status wf_peer_open(const char *path, wf_peer **ret_peer);
+void wf_peer_close(wf_peer **peer);
+
+/* The next frame; valid until the next call. False: none came within `timeout_ms` (-1: no limit). */
+bool wf_peer_receive(wf_peer *peer, int64_t timeout_ms, const void **ret_frame, size_t *ret_bytes);
+bool wf_peer_send(wf_peer *peer, const void *frame, size_t bytes);
+
+#endif

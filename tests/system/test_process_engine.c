@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Worker processes that live, die, hang and are killed: real processes, the whole consumer, a mock of Kafka.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "mock.h"
+#include "must.h"
+#include "produce.h"
+#include "require.h"
+#include "seeded.h"
+#include "trail.h"
+
+TestSuite(process_engine, .timeout = 60);
+
+enum { PATIENCE_MS = 30000 };
+
+typedef struct stage {
+    mock_cluster *mock;
+    trail *file;
+    char path[64];
+    char command[256];
+} stage;
+
+static void set_up(stage *self, unsigned work_us) {
+    self->mock = mock_open(1);
+    mock_topic(self->mock, "t", 4);
+    self->file = trail_create(self->path);
+    snprintf(self->command, sizeof self->command, "TRAIL=%s TRAIL_US=%u %s/tests/programs/trail_worker", self->path,
+             work_us, WEFT_BUILD_DIR);
+}
+
+static void tear_down(stage *self) {
+    trail_discard(&self->file, self->path);
+    mock_close(self->mock);
+}
+
+static harness *start(const stage *self, const char *const *more) {
+    const char *settings[40] = {"engine", "process", "worker.command", self->command, "commit.interval.ms", "20"};
+    size_t count = 6;
+    for (size_t i = 0; more && more[i]; i++) settings[count++] = more[i];
+    return harness_start(&(harness_plan){.bootstrap = mock_bootstrap(self->mock), .topics = "t", .settings = settings});
+}
+
+static void fill(const stage *self, uint64_t records, uint64_t keys) {
+    keyed_plan plan = {.topic = "t", .partitions = 4, .records = records, .keys = keys, .value_bytes = 100};
+    produce_keyed(mock_bootstrap(self->mock), &plan);
+}
+
+/* One record, of the key that stands in front of others. */
+static void put(const stage *self, const char *key, const char *value) {
+    test_producer *producer = producer_open(mock_bootstrap(self->mock), NULL);
+    producer_put(producer, &(produced_record){.topic = "t",
+                                              .partition = (int32_t)(atoi(key + 1) % 4),
+                                              .key = key,
+                                              .key_bytes = strlen(key),
+                                              .value = value,
+                                              .value_bytes = strlen(value)});
+    producer_close(producer);
+}
+
+static trail_verdict finish(stage *self, harness *under_test, uint64_t records) {
+    char text[2000];
+    harness_watch(under_test, "t", 4);
+    cr_expect(trail_await(self->file, records, PATIENCE_MS), "%llu of %llu records",
+              (unsigned long long)trail_judge(self->file, false).records, (unsigned long long)records);
+    cr_expect(harness_await_metrics(under_test, harness_is_committed, NULL, PATIENCE_MS, NULL), "not all committed");
+    REQUIRE_EQ(harness_stop(under_test, 10000), WEFT_OK);
+    cr_expect(harness_is_all_committed(under_test, text, sizeof text), "%s", text);
+    harness_free(&under_test);
+    trail_verdict verdict = trail_judge(self->file, true);
+    cr_expect(eq(u64, verdict.out_of_order, 0), "%s", verdict.example);
+    cr_expect(eq(u64, verdict.records, records));
+    return verdict;
+}
+
+Test(process_engine, work__two_workers__each_record_once_in_order) {
+    stage self;
+    set_up(&self, 0);
+    fill(&self, 20000, 50);
+    const char *settings[] = {"workers", "2", NULL};
+    trail_verdict verdict = finish(&self, start(&self, settings), 20000);
+    REQUIRE_EQ(verdict.begun, 20000);
+    REQUIRE_EQ(verdict.done, 20000);
+    tear_down(&self);
+}
+
+Test(process_engine, death__by_the_record__it_is_charged_and_runs_again) {
+    static const char *const deaths[] = {"kill 2", "segv 1", "abort 1", "exit 1"};
+    stage self;
+    set_up(&self, 0);
+    fill(&self, 2000, 20);
+    for (int i = 0; i < 4; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%d", i);
+        put(&self, key, deaths[i]);
+    }
+    keyed_plan plan = {.topic = "t", .partitions = 4, .records = 2000, .keys = 20, .value_bytes = 100, .first = 2000};
+    produce_keyed(mock_bootstrap(self.mock), &plan);
+    const char *settings[] = {"workers", "2", "retry.backoff.ms", "1", "worker.restart.backoff.ms", "10", NULL};
+    trail_verdict verdict = finish(&self, start(&self, settings), 4004);
+    /* Those who died in a record died alone: nothing else was begun twice. */
+    REQUIRE_EQ(verdict.cut, 5);
+    tear_down(&self);
+}
+
+static int32_t begun_by(const stage *self, size_t *place) {
+    while (*place < trail_count(self->file)) {
+        trail_entry entry = trail_get(self->file, (*place)++);
+        if (entry.kind == TRAIL_BEGIN) return entry.pid;
+    }
+    return 0;
+}
+
+/* Whoever began the latest record is killed, again and again. */
+Test(process_engine, death__kill_9_from_outside_forty_times__nothing_lost_order_kept) {
+    enum { RECORDS = 20000, KILLS = 40 };
+    stage self;
+    set_up(&self, 30);
+    fill(&self, RECORDS, 40);
+    const char *settings[] = {"workers", "3", "worker.restart.backoff.ms", "1", "worker.restart.backoff.max.ms",
+                              "1",       NULL};
+    harness *under_test = start(&self, settings);
+    for (uint64_t kills = 0; kills < KILLS; kills++) {
+        size_t place = trail_count(self.file);
+        REQUIRE(trail_await(self.file, (kills + 1) * RECORDS / (KILLS + 2), PATIENCE_MS));
+        int32_t pid = begun_by(&self, &place);
+        if (pid) kill(pid, SIGKILL);
+    }
+    trail_verdict verdict = finish(&self, under_test, RECORDS);
+    cr_log_info("begun %llu cut %llu repeated %llu", (unsigned long long)verdict.begun, (unsigned long long)verdict.cut,
+                (unsigned long long)verdict.repeated);
+    REQUIRE(verdict.cut > 0 && verdict.cut <= KILLS);
+    tear_down(&self);
+}
+
+Test(process_engine, deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged) {
+    stage self;
+    set_up(&self, 0);
+    put(&self, "k1", "hang 1");
+    fill(&self, 1000, 20);
+    const char *settings[] = {"workers", "2", "handler.deadline.ms", "100", "worker.grace.ms", "20", "retry.backoff.ms",
+                              "1",       NULL};
+    trail_verdict verdict = finish(&self, start(&self, settings), 1001);
+    REQUIRE_EQ(verdict.cut, 1);
+    tear_down(&self);
+}
+
+/* Nobody is charged: it was not the record's doing. */
+Test(process_engine, silence__workers_stopped_from_outside__killed_and_their_records_run_again) {
+    enum { RECORDS = 10000 };
+    stage self;
+    set_up(&self, 30);
+    fill(&self, RECORDS, 40);
+    const char *settings[] = {"workers", "2", "worker.heartbeat.ms", "100", "max.attempts", "1", NULL};
+    harness *under_test = start(&self, settings);
+    for (uint64_t stops = 0; stops < 3; stops++) {
+        size_t place = trail_count(self.file);
+        REQUIRE(trail_await(self.file, (stops + 1) * RECORDS / 5, PATIENCE_MS));
+        int32_t pid = begun_by(&self, &place);
+        if (pid) kill(pid, SIGSTOP);
+    }
+    trail_verdict verdict = finish(&self, under_test, RECORDS);
+    REQUIRE(verdict.cut <= 3);
+    tear_down(&self);
+}
+
+Test(process_engine, failure__reported_by_the_worker__tried_again_then_skipped) {
+    stage self;
+    set_up(&self, 0);
+    put(&self, "k1", "fail 2");
+    put(&self, "k2", "kill 9");
+    fill(&self, 1000, 20);
+    const char *settings[] = {"workers",
+                              "2",
+                              "max.attempts",
+                              "3",
+                              "failure.policy",
+                              "skip",
+                              "retry.backoff.ms",
+                              "1",
+                              "worker.restart.backoff.ms",
+                              "1",
+                              NULL};
+    trail_verdict verdict = finish(&self, start(&self, settings), 1001);
+    REQUIRE_EQ(verdict.failed, 2);
+    REQUIRE_EQ(verdict.cut, 3);
+    tear_down(&self);
+}
+
+static bool has_begun(const weft_metrics *metrics, void *context) {
+    const stage *self = context;
+    (void)metrics;
+    return trail_count(self->file) > 0;
+}
+
+/* What ignores everything is killed, and so its partition is free before anybody else has it. */
+Test(process_engine, stop__a_worker_that_hangs__it_is_killed_and_the_stop_ends) {
+    stage self;
+    set_up(&self, 0);
+    put(&self, "k1", "hang 9");
+    const char *settings[] = {"workers", "2", NULL};
+    harness *under_test = start(&self, settings);
+    REQUIRE(harness_await_metrics(under_test, has_begun, &self, PATIENCE_MS, NULL));
+    weft_status status = harness_stop(under_test, 200);
+    cr_expect(status == WEFT_OK || status == WEFT_EABANDONED, "%s", weft_status_text(status));
+    size_t count = trail_count(self.file);
+    for (size_t i = 0; i < count; i++) {
+        trail_entry entry = trail_get(self.file, i);
+        REQUIRE(kill(entry.pid, 0) != 0, "worker %d still lives", entry.pid);
+    }
+    harness_free(&under_test);
+    tear_down(&self);
+}
