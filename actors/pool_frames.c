@@ -273,6 +273,7 @@ static void on_frame(wf_pool *self, weft_env *env, wf_pool_worker *worker, const
         worker->state = WF_POOL_LEAVING;
         worker->cause = WF_POOL_EXIT;
         wf_pool_tell(self, env, worker, false);
+        wf_pool_say(self, worker, WF_WIRE_BYE, 0); /* behind all that was sent to it */
         return;
     default:
         condemn(self, env, worker, "a frame that only weft sends");

@@ -34,7 +34,7 @@ static void suffer(const char *what) {
 
 static weft_result handle(const weft_record *record, void *context) {
     (void)context;
-    char text[32] = "", what[32] = "";
+    char text[32] = "", what[32] = "", name[32] = "";
     unsigned attempts = 0;
     size_t bytes, key_bytes;
     const char *value = weft_record_value(record, &bytes), *key = weft_record_key(record, &key_bytes);
@@ -44,7 +44,8 @@ static weft_result handle(const weft_record *record, void *context) {
                          .offset = weft_record_offset(record),
                          .partition = weft_record_partition(record),
                          .attempt = weft_record_attempt(record)};
-    if (key_bytes > 1) entry.key = strtoull(key + 1, NULL, 10) + 1;
+    if (key) memcpy(name, key, key_bytes < sizeof name ? key_bytes : sizeof name - 1);
+    if (key_bytes > 1) entry.key = strtoull(name + 1, NULL, 10) + (uint64_t)(unsigned char)*name * 1000;
     trail_add(file, &entry);
     bool applies = sscanf(text, "%31[a-z] %u", what, &attempts) == 2 && entry.attempt <= attempts;
     if (applies && strcmp(what, "fail") != 0) suffer(what);

@@ -3,45 +3,38 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "must.h"
 
-enum { ENTRIES_MAX = 1 << 20 };
-
 struct trail {
-    _Atomic(uint64_t) count;
-    trail_entry entries[ENTRIES_MAX];
+    int fd;
 };
 
-static trail *map(int fd) {
-    void *memory = mmap(NULL, sizeof(trail), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    MUST(memory != MAP_FAILED, "no map of the trail");
-    close(fd);
-    return memory;
+static trail *with(int fd, const char *path) {
+    MUST(fd >= 0, "no trail at %s", path);
+    trail *file = must_alloc(1, sizeof *file);
+    file->fd = fd;
+    return file;
 }
 
 trail *trail_create(char path[64]) {
     snprintf(path, 64, "/tmp/weft-trail-XXXXXX");
-    int fd = mkstemp(path);
-    MUST(fd >= 0 && ftruncate(fd, sizeof(trail)) == 0, "no file for the trail");
-    return map(fd);
+    return with(mkostemp(path, O_APPEND | O_CLOEXEC), path);
 }
 
 trail *trail_open(const char *path) {
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    MUST(fd >= 0, "no trail at %s", path);
-    return map(fd);
+    return with(open(path, O_RDWR | O_APPEND | O_CLOEXEC), path);
 }
 
 void trail_close(trail **file) {
-    munmap(*file, sizeof **file);
+    close((*file)->fd);
+    free(*file);
     *file = NULL;
 }
 
@@ -51,21 +44,20 @@ void trail_discard(trail **file, const char *path) {
 }
 
 void trail_add(trail *file, const trail_entry *entry) {
-    uint64_t index = atomic_fetch_add(&file->count, 1);
-    MUST(index < ENTRIES_MAX, "the trail is full");
-    trail_entry *at = &file->entries[index];
-    *at = *entry;
-    at->kind = TRAIL_NOTHING;
-    atomic_thread_fence(memory_order_release);
-    *(volatile uint32_t *)&at->kind = entry->kind;
+    MUST(write(file->fd, entry, sizeof *entry) == (ssize_t)sizeof *entry, "the trail is full");
 }
 
 size_t trail_count(const trail *file) {
-    return atomic_load(&file->count);
+    struct stat info;
+    MUST(fstat(file->fd, &info) == 0, "no trail");
+    return (size_t)info.st_size / sizeof(trail_entry);
 }
 
 trail_entry trail_get(const trail *file, size_t index) {
-    return file->entries[index];
+    trail_entry entry;
+    off_t at = (off_t)(index * sizeof entry);
+    MUST(pread(file->fd, &entry, sizeof entry, at) == (ssize_t)sizeof entry, "no entry %zu", index);
+    return entry;
 }
 
 /* --- the verdict: entries are numbered by their place, sorted by lane, and each lane is played again */
@@ -159,7 +151,6 @@ trail_verdict trail_judge(const trail *file, bool ordered) {
     play *plays = must_alloc(all + 1, sizeof *plays);
     for (size_t i = 0; i < all; i++) {
         trail_entry entry = trail_get(file, i);
-        if (entry.kind == TRAIL_NOTHING) continue;
         plays[count++] = (play){.entry = entry, .place = i};
         verdict.begun += entry.kind == TRAIL_BEGIN;
         verdict.done += entry.kind == TRAIL_DONE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What worker processes did with records, in the order in which they did it: a file that all of them write into through
- * shared memory, so that nothing is lost when one is killed.
+ * What worker processes did with records, in the order in which they did it: a file to which all of them append, an
+ * entry in one system call, so that nothing is lost when one is killed.
  */
 #ifndef SUPPORT_TRAIL_H
 #define SUPPORT_TRAIL_H
@@ -12,10 +12,10 @@
 
 typedef struct trail trail;
 
-typedef enum trail_kind { TRAIL_NOTHING = 0, TRAIL_BEGIN, TRAIL_DONE, TRAIL_FAILED } trail_kind;
+typedef enum trail_kind { TRAIL_BEGIN = 1, TRAIL_DONE, TRAIL_FAILED } trail_kind;
 
 typedef struct trail_entry {
-    uint32_t kind; /* written last; 0: claimed by a process that died then */
+    uint32_t kind;
     int32_t pid;
     int64_t offset;
     uint64_t key; /* a number of the key; 0: null */

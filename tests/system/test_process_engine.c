@@ -26,15 +26,36 @@ typedef struct stage {
     mock_cluster *mock;
     trail *file;
     char path[64];
-    char command[256];
+    char command[600];
 } stage;
 
-static void set_up(stage *self, unsigned work_us) {
+/* What a worker of each language must stand. */
+static const struct {
+    const char *name, *command;
+} languages[] = {
+    {"c", WEFT_BUILD_DIR "/tests/programs/trail_worker"},
+    {"python", "PYTHONPATH=" WEFT_SOURCE_DIR "/examples/workers/python /usr/bin/python3 " WEFT_SOURCE_DIR
+               "/tests/programs/trail_worker.py"},
+    {"python-batch", "TRAIL_BATCH=1 PYTHONPATH=" WEFT_SOURCE_DIR
+                     "/examples/workers/python /usr/bin/python3 " WEFT_SOURCE_DIR "/tests/programs/trail_worker.py"},
+};
+
+enum { C = 0, PYTHON, PYTHON_BATCH };
+
+#define IN_EACH_LANGUAGE(situation)                                                                                    \
+    Test(process_engine, situation##__c) {                                                                             \
+        situation(C);                                                                                                  \
+    }                                                                                                                  \
+    Test(process_engine, situation##__python) {                                                                        \
+        situation(PYTHON);                                                                                             \
+    }
+
+static void set_up(stage *self, int language, unsigned work_us) {
     self->mock = mock_open(1);
     mock_topic(self->mock, "t", 4);
     self->file = trail_create(self->path);
-    snprintf(self->command, sizeof self->command, "TRAIL=%s TRAIL_US=%u %s/tests/programs/trail_worker", self->path,
-             work_us, WEFT_BUILD_DIR);
+    snprintf(self->command, sizeof self->command, "TRAIL=%s TRAIL_US=%u %s", self->path, work_us,
+             languages[language].command);
 }
 
 static void tear_down(stage *self) {
@@ -81,9 +102,9 @@ static trail_verdict finish(stage *self, harness *under_test, uint64_t records) 
     return verdict;
 }
 
-Test(process_engine, work__two_workers__each_record_once_in_order) {
+static void work__two_workers__each_record_once_in_order(int language) {
     stage self;
-    set_up(&self, 0);
+    set_up(&self, language, 0);
     fill(&self, 20000, 50);
     const char *settings[] = {"workers", "2", NULL};
     trail_verdict verdict = finish(&self, start(&self, settings), 20000);
@@ -92,10 +113,12 @@ Test(process_engine, work__two_workers__each_record_once_in_order) {
     tear_down(&self);
 }
 
-Test(process_engine, death__by_the_record__it_is_charged_and_runs_again) {
+IN_EACH_LANGUAGE(work__two_workers__each_record_once_in_order)
+
+static void death__by_the_record__it_is_charged_and_runs_again(int language) {
     static const char *const deaths[] = {"kill 2", "segv 1", "abort 1", "exit 1"};
     stage self;
-    set_up(&self, 0);
+    set_up(&self, language, 0);
     fill(&self, 2000, 20);
     for (int i = 0; i < 4; i++) {
         char key[8];
@@ -111,6 +134,8 @@ Test(process_engine, death__by_the_record__it_is_charged_and_runs_again) {
     tear_down(&self);
 }
 
+IN_EACH_LANGUAGE(death__by_the_record__it_is_charged_and_runs_again)
+
 static int32_t begun_by(const stage *self, size_t *place) {
     while (*place < trail_count(self->file)) {
         trail_entry entry = trail_get(self->file, (*place)++);
@@ -120,10 +145,10 @@ static int32_t begun_by(const stage *self, size_t *place) {
 }
 
 /* Whoever began the latest record is killed, again and again. */
-Test(process_engine, death__kill_9_from_outside_forty_times__nothing_lost_order_kept) {
+static void death__kill_9_from_outside_forty_times__nothing_lost_order_kept(int language) {
     enum { RECORDS = 20000, KILLS = 40 };
     stage self;
-    set_up(&self, 30);
+    set_up(&self, language, 30);
     fill(&self, RECORDS, 40);
     const char *settings[] = {"workers", "3", "worker.restart.backoff.ms", "1", "worker.restart.backoff.max.ms",
                               "1",       NULL};
@@ -141,9 +166,11 @@ Test(process_engine, death__kill_9_from_outside_forty_times__nothing_lost_order_
     tear_down(&self);
 }
 
-Test(process_engine, deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged) {
+IN_EACH_LANGUAGE(death__kill_9_from_outside_forty_times__nothing_lost_order_kept)
+
+static void deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged(int language) {
     stage self;
-    set_up(&self, 0);
+    set_up(&self, language, 0);
     put(&self, "k1", "hang 1");
     fill(&self, 1000, 20);
     const char *settings[] = {"workers", "2", "handler.deadline.ms", "100", "worker.grace.ms", "20", "retry.backoff.ms",
@@ -153,11 +180,13 @@ Test(process_engine, deadline__a_worker_that_hangs__killed_in_steps_and_the_reco
     tear_down(&self);
 }
 
+IN_EACH_LANGUAGE(deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged)
+
 /* Nobody is charged: it was not the record's doing. */
 Test(process_engine, silence__workers_stopped_from_outside__killed_and_their_records_run_again) {
     enum { RECORDS = 10000 };
     stage self;
-    set_up(&self, 30);
+    set_up(&self, C, 30);
     fill(&self, RECORDS, 40);
     const char *settings[] = {"workers", "2", "worker.heartbeat.ms", "100", "max.attempts", "1", NULL};
     harness *under_test = start(&self, settings);
@@ -172,11 +201,25 @@ Test(process_engine, silence__workers_stopped_from_outside__killed_and_their_rec
     tear_down(&self);
 }
 
-Test(process_engine, failure__reported_by_the_worker__tried_again_then_skipped) {
+static void failure__reported_by_the_worker__tried_again(int language) {
     stage self;
-    set_up(&self, 0);
+    set_up(&self, language, 0);
     put(&self, "k1", "fail 2");
-    put(&self, "k2", "kill 9");
+    fill(&self, 1000, 20);
+    const char *settings[] = {"workers", "2", "retry.backoff.ms", "1", NULL};
+    trail_verdict verdict = finish(&self, start(&self, settings), 1001);
+    REQUIRE_EQ(verdict.failed, 2);
+    REQUIRE_EQ(verdict.cut, 0);
+    tear_down(&self);
+}
+
+IN_EACH_LANGUAGE(failure__reported_by_the_worker__tried_again)
+
+/* What kills its worker meets the failure policy like any failure, while the others go on. */
+Test(process_engine, poison__kills_its_worker_each_time__given_up_after_max_attempts) {
+    stage self;
+    set_up(&self, C, 0);
+    put(&self, "x2", "kill 9"); /* alone in its partition's lane of that key */
     fill(&self, 1000, 20);
     const char *settings[] = {"workers",
                               "2",
@@ -189,8 +232,7 @@ Test(process_engine, failure__reported_by_the_worker__tried_again_then_skipped) 
                               "worker.restart.backoff.ms",
                               "1",
                               NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 1001);
-    REQUIRE_EQ(verdict.failed, 2);
+    trail_verdict verdict = finish(&self, start(&self, settings), 1000);
     REQUIRE_EQ(verdict.cut, 3);
     tear_down(&self);
 }
@@ -204,7 +246,7 @@ static bool has_begun(const weft_metrics *metrics, void *context) {
 /* What ignores everything is killed, and so its partition is free before anybody else has it. */
 Test(process_engine, stop__a_worker_that_hangs__it_is_killed_and_the_stop_ends) {
     stage self;
-    set_up(&self, 0);
+    set_up(&self, C, 0);
     put(&self, "k1", "hang 9");
     const char *settings[] = {"workers", "2", NULL};
     harness *under_test = start(&self, settings);
@@ -217,5 +259,17 @@ Test(process_engine, stop__a_worker_that_hangs__it_is_killed_and_the_stop_ends) 
         REQUIRE(kill(entry.pid, 0) != 0, "worker %d still lives", entry.pid);
     }
     harness_free(&under_test);
+    tear_down(&self);
+}
+
+/* A batch can't say which record it was at: those that may have been it run alone, until it is found. */
+Test(process_engine, death__in_a_batch__the_records_run_one_by_one_and_the_culprit_is_charged) {
+    stage self;
+    set_up(&self, PYTHON_BATCH, 0);
+    fill(&self, 500, 20);
+    put(&self, "k1", "kill 1");
+    const char *settings[] = {"workers", "1", "retry.backoff.ms", "1", "worker.restart.backoff.ms", "1", NULL};
+    trail_verdict verdict = finish(&self, start(&self, settings), 501);
+    REQUIRE(verdict.cut >= 2);
     tear_down(&self);
 }
