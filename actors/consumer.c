@@ -327,7 +327,8 @@ void weft_consumer_free(weft_consumer **consumer_pointer) {
     *consumer_pointer = NULL;
     if (consumer->state == WF_CONSUMER_RUNNING) weft_consumer_stop(consumer, 0);
     close(consumer->stop_fd);
-    if (consumer->threads_left || consumer->abandoned_count) {
+    bool processes = consumer->options.engine == WF_ENGINE_PROCESS; /* theirs is not this memory */
+    if (consumer->threads_left || (consumer->abandoned_count && !processes)) {
         leave_behind(consumer);
         return;
     }

@@ -32,7 +32,7 @@ static const char *const causes[] = {
     [WF_POOL_SILENT] = "killed: stopped, or no heartbeat",
     [WF_POOL_HOSTILE] = "killed: it broke the worker protocol",
     [WF_POOL_FENCED] = "killed: its partition had to go",
-    [WF_POOL_REPLACED] = "replaced",
+    [WF_POOL_REPLACED] = "was told to end",
 };
 
 /* --- start */

@@ -186,6 +186,7 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
         weft_env_fail(env, WEFT_ENOMEM, "no memory for partition %d of topic %s", assigned->partition, assigned->topic);
         return;
     }
+    self->killed.count = 0;
     wf_work_slot *slot = &self->slots[assigned->slot];
     if (!slot->sight) slot->sight = calloc(1, sizeof *slot->sight);
     WF_CHECK(slot->sight != NULL);
@@ -242,12 +243,24 @@ static void purge_queued(wf_work_manager_state *self, wf_work_slot *slot) {
     }
 }
 
+static wf_abandoned describe(const weft_env *env, const wf_record *record) {
+    return (wf_abandoned){.topic = record->topic,
+                          .partition = record->partition,
+                          .attempt = record->attempt,
+                          .offset = record->offset,
+                          .running_ns = weft_env_now_ns(env) - record->dispatch_ns,
+                          .deferred = (record->flags & WF_RECORD_DEFERRED) != 0};
+}
+
 /* Processes can be ended: the partition is released when nothing of it runs any more. */
 static void fence_workers(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot) {
     wf_partition partition = {.slot = wf_work_slot_index(self, slot), .epoch = slot->epoch};
     weft_env_log(env, WEFT_LOG_WARN, "drain budget is over, workers are fenced topic=%s partition=%d unfinished=%u",
                  slot->topic, slot->partition, slot->out);
     weft_env_send(env, self->options.fencer, WF_MSG_FENCE, &partition, sizeof partition);
+    for (const wf_record *record = slot->head; record; record = record->slot_next)
+        if (record->state != WF_RECORD_QUEUED)
+            *(wf_abandoned *)wf_work_append(&self->killed, sizeof(wf_abandoned)) = describe(env, record);
     slot->fenced = true;
     slot->drain_deadline_ns = weft_env_now_ns(env) + fence_patience_ns;
 }
@@ -485,21 +498,13 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
                          self->options.virtual_partitions);
 }
 
-static wf_abandoned describe(const weft_env *env, const wf_record *record) {
-    return (wf_abandoned){.topic = record->topic,
-                          .partition = record->partition,
-                          .attempt = record->attempt,
-                          .offset = record->offset,
-                          .running_ns = weft_env_now_ns(env) - record->dispatch_ns,
-                          .deferred = (record->flags & WF_RECORD_DEFERRED) != 0};
-}
-
 /* The poller has drained before: what is still out now was fenced at the deadline. */
 static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
     (void)deadline_ns;
     wf_work_manager_state *self = state;
     self->failed = true;
-    wf_work_outbox abandoned = {0};
+    wf_work_outbox abandoned = self->killed;
+    self->killed = (wf_work_outbox){0};
     for (const wf_record *record = self->fenced; record; record = record->slot_next)
         *(wf_abandoned *)wf_work_append(&abandoned, sizeof(wf_abandoned)) = describe(env, record);
     for (uint32_t i = 0; i < self->slot_count; i++)
@@ -520,6 +525,7 @@ static void deinit(void *state, weft_env *env) {
     wf_unparked *early = self->early.items;
     for (uint32_t i = 0; i < self->early.count; i++) free(early[i].reason);
     free(self->topics);
+    free(self->killed.items);
     free(self->fetched.items);
     free(self->completed.items);
     free(self->completions.items);

@@ -125,6 +125,7 @@ typedef struct wf_work_manager_state {
     uint64_t out_bytes;         /* of lent and parked ones */
     uint32_t retries_out;       /* lent records that run again */
     wf_record *fenced;          /* out, of an epoch that is over; linked by slot_next/slot_prev */
+    wf_work_outbox killed;      /* wf_abandoned: what ran when its workers were fenced, since the last assignment */
     wf_work_outbox fetched;     /* wf_fetched */
     wf_work_outbox completed;   /* wf_completed */
     wf_work_outbox completions; /* weft_event_completion */

@@ -38,7 +38,11 @@ static char **merge_environment(const char *const *added) {
 /* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
  * NAME=value. Lists, pipes and groups need the shell to stay. malloc'ed. */
 static char *shell_line(const char *command) {
-    bool simple = strpbrk(command, "&|;(){}\n") == NULL;
+    bool simple = true, quoted = false;
+    for (const char *at = command; *at; at++) {
+        if (*at == '\'') quoted = !quoted;
+        if (!quoted && strchr("&|;(){}\n", *at)) simple = false;
+    }
     const char *before = simple ? "exec env " : "";
     size_t bytes = strlen(before) + strlen(command) + 1;
     char *line = malloc(bytes);

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * weft for people who write no C: consumes topics, and runs COMMAND as worker processes, which get the records.
+ *
+ *     weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] -- COMMAND [ARGUMENT...]
+ *
+ * SIGTERM and SIGINT drain: what runs is finished and committed; a second one ends everything now. With --until-end it
+ * stops when everything that is in the topics is done. Exit status:
+ *     0  stopped, all that was begun is done and committed
+ *     1  the consumer failed, for example because a record failed max.attempts times
+ *     2  command line or configuration
+ *     3  records were still running when drain.timeout.ms was over
+ *     4  a second signal
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <weft/consumer.h>
+
+enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200, CREDIT = INT32_MAX };
+
+typedef struct task {
+    bool until_end;
+    bool print_help;
+} task;
+
+/* What became of records, counted by an actor of ours. */
+typedef struct tally {
+    _Atomic uint64_t done;
+    _Atomic uint64_t given_up;
+    _Atomic uint64_t first_ns;
+    _Atomic uint64_t last_ns;
+} tally;
+
+typedef struct counter {
+    tally *tally;
+} counter;
+
+static weft_consumer *consumer;
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number) {
+    static const char now[] = "weft-sidecar: ended by a second signal; what was not committed runs again\n";
+    (void)number;
+    weft_consumer_request_stop(consumer);
+    if (++signals < 2) return;
+    if (write(STDERR_FILENO, now, sizeof now - 1) < 0) {
+    }
+    _exit(INTERRUPTED); /* workers die with us */
+}
+
+/* --- counting */
+
+static weft_status counter_init(void *state, weft_env *env, const void *argument) {
+    (void)env;
+    ((counter *)state)->tally = *(tally *const *)argument;
+    return WEFT_OK;
+}
+
+static void counter_on_completions(void *state, weft_env *env, const weft_message *message) {
+    tally *to = ((counter *)state)->tally;
+    const weft_event_completion *completion = message->body;
+    uint64_t count = message->body_bytes / sizeof *completion, done = 0;
+    for (uint64_t i = 0; i < count; i++) done += completion[i].success;
+    if (atomic_load(&to->done) + atomic_load(&to->given_up) == 0) atomic_store(&to->first_ns, weft_env_now_ns(env));
+    atomic_store(&to->last_ns, weft_env_now_ns(env));
+    atomic_fetch_add(&to->done, done);
+    atomic_fetch_add(&to->given_up, count - done);
+}
+
+static const weft_actor_class counter_class = {
+    .name = "counter",
+    .state_bytes = sizeof(counter),
+    .init = counter_init,
+    .on = {[WEFT_EVENT_COMPLETIONS] = counter_on_completions},
+};
+
+static void report(const tally *seen, size_t abandoned) {
+    uint64_t done = atomic_load(&seen->done), given_up = atomic_load(&seen->given_up);
+    double seconds = (double)(atomic_load(&seen->last_ns) - atomic_load(&seen->first_ns)) / 1e9;
+    printf("%-22s %" PRIu64 " done, %" PRIu64 " given up, %zu abandoned\n", "records", done, given_up, abandoned);
+    if (seconds > 0) printf("%-22s %.0f records/s (%.3f s)\n", "rate", (double)(done + given_up) / seconds, seconds);
+}
+
+/* --- the run */
+
+static bool nothing_left(void) {
+    weft_metrics *metrics;
+    if (weft_consumer_metrics(consumer, &metrics) != WEFT_OK) return false;
+    bool nothing = metrics->partition_count > 0;
+    for (size_t i = 0; i < metrics->partition_count; i++)
+        nothing = nothing && metrics->partitions[i].log_end >= 0 &&
+                  metrics->partitions[i].frontier >= metrics->partitions[i].log_end;
+    free(metrics);
+    return nothing;
+}
+
+/* Until a signal, a failure, or the end. */
+static weft_status run(const task *job) {
+    if (!job->until_end) return weft_consumer_wait(consumer, -1);
+    weft_status reason;
+    while ((reason = weft_consumer_wait(consumer, LOOK_MS)) == WEFT_ETIMEOUT)
+        if (nothing_left()) return WEFT_OK;
+    return reason;
+}
+
+static int process(const task *job, weft_config *config) {
+    tally seen = {0}, *seen_pointer = &seen;
+    weft_actor_id id;
+    weft_status status = weft_consumer_new(config, NULL, NULL, &consumer);
+    if (status != WEFT_OK) {
+        char *problems = weft_config_problems(config);
+        fprintf(stderr, "%s", problems ? problems : "weft-sidecar: out of memory or descriptors\n");
+        free(problems);
+        return MISUSED;
+    }
+    weft_consumer_spawn(consumer, &counter_class, &seen_pointer, &id);
+    weft_consumer_subscribe(consumer, id, true, false, CREDIT);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    weft_status reason = weft_consumer_start(consumer);
+    bool started = reason == WEFT_OK;
+    if (started) reason = run(job);
+    weft_status stopped =
+        started ? weft_consumer_stop(consumer, atoll(weft_config_get(config, "drain.timeout.ms"))) : reason;
+    const weft_abandoned *list;
+    size_t abandoned = weft_consumer_abandoned(consumer, &list);
+    if (reason != WEFT_OK) fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
+    if (started) report(&seen, abandoned);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    weft_consumer_free(&consumer);
+    if (reason != WEFT_OK) return FAILED;
+    return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;
+}
+
+/* --- command line */
+
+static int usage(const char *problem) {
+    if (problem) fprintf(stderr, "weft-sidecar: %s\n", problem);
+    fprintf(problem ? stderr : stdout,
+            "usage: weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] -- COMMAND "
+            "[ARGUMENT...]\n");
+    return problem ? MISUSED : 0;
+}
+
+/* COMMAND and its arguments as they are, each in quotes for the shell. */
+static char *command_line(char *const *words, int count) {
+    size_t bytes = 1;
+    for (int i = 0; i < count; i++) bytes += 4 * strlen(words[i]) + 3;
+    char *line = malloc(bytes), *at = line;
+    for (int i = 0; i < count && line; i++) {
+        *at++ = '\'';
+        for (const char *c = words[i]; *c; c++) {
+            if (*c == '\'') {
+                memcpy(at, "'\\''", 4);
+                at += 4;
+            } else {
+                *at++ = *c;
+            }
+        }
+        *at++ = '\'';
+        *at++ = ' ';
+    }
+    if (line) *at = '\0';
+    return line;
+}
+
+static const char *parse(int argc, char **argv, task *job, weft_config *config) {
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"set", required_argument, NULL, 's'},
+        {"workers", required_argument, NULL, 'w'}, {"until-end", no_argument, NULL, 'e'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    int option;
+    weft_config_set(config, "engine", "process");
+    while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+        char *equals = option == 's' ? strchr(optarg, '=') : NULL;
+        if (option == 's' && !equals) return "--set: option=value";
+        if (option == '?') return "unknown option, or one without its value";
+        if (option == 'c') weft_config_load_file(config, optarg); /* what is wrong is told with the other problems */
+        if (option == 'w') weft_config_set(config, "workers", optarg);
+        if (option == 'e') job->until_end = true;
+        if (option == 'h') job->print_help = true;
+        if (!equals) continue;
+        *equals = '\0';
+        weft_config_set(config, optarg, equals + 1);
+    }
+    if (optind == argc) return NULL; /* worker.command may stand in the configuration */
+    char *line = command_line(argv + optind, argc - optind);
+    if (!line) return "out of memory";
+    weft_config_set(config, "worker.command", line);
+    free(line);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    task job = {0};
+    weft_config *config;
+    if (weft_config_new(&config) != WEFT_OK) return FAILED;
+    weft_config_load_environment(config);
+    const char *problem = parse(argc, argv, &job, config);
+    int status = problem || job.print_help ? usage(problem) : process(&job, config);
+    if (job.print_help && !problem) {
+        char *help = weft_config_help();
+        printf("\n%s", help ? help : "");
+        free(help);
+    }
+    weft_config_free(&config);
+    return status;
+}
