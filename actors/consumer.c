@@ -283,6 +283,25 @@ weft_status weft_consumer_resume(weft_consumer *consumer, const char *topic, int
     return pause_or_resume(consumer, topic, partition, false);
 }
 
+weft_status weft_consumer_restart_workers(weft_consumer *consumer, const weft_config *config) {
+    if (consumer->state != WF_CONSUMER_RUNNING) return WEFT_ESTATE;
+    if (consumer->options.engine != WF_ENGINE_PROCESS) return WEFT_EINVAL;
+    wf_roll roll = {0};
+    if (config) {
+        wf_options options;
+        weft_status status = wf_config_resolve(config, &options);
+        if (status != WEFT_OK) return status;
+        bool given = *options.worker_command != '\0';
+        roll = (wf_roll){.command = given ? strdup(options.worker_command) : NULL,
+                         .memory_max_bytes = (uint64_t)options.worker_memory_max_bytes,
+                         .niceness = (int32_t)options.worker_nice};
+        wf_options_free(&options);
+        if (!roll.command) return given ? WEFT_ENOMEM : WEFT_EINVAL;
+    }
+    wf_system_send(consumer->system, consumer->cast.first_worker, WF_MSG_ROLL, &roll, sizeof roll);
+    return WEFT_OK;
+}
+
 weft_status weft_consumer_metrics(weft_consumer *consumer, weft_metrics **ret_metrics) {
     if (consumer->state != WF_CONSUMER_RUNNING) return WEFT_ESTATE;
     wf_ask ask = {.ticket = ++consumer->ticket};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder), QUEUES, COMPLETIONS
- * (work manager), EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT, SUBSCRIBE (work manager), EVENT_COMPLETIONS,
- * EVENT_SNAPSHOT.
+ * Accepts ASK, SUBSCRIBE (program), GAUGES, GAUGES_END (poller, work manager, tracker, encoder, process engine),
+ * QUEUES, COMPLETIONS (work manager), WORKERS (process engine), EVENT_CREDIT (subscribers). Emits GAUGES_ASK, REPORT,
+ * SUBSCRIBE (work manager), EVENT_COMPLETIONS, EVENT_SNAPSHOT.
  *
  * Invariants:
- * 1. One collection at a time: four GAUGES_ASK out, complete when four GAUGES_END came back.
+ * 1. One collection at a time: a GAUGES_ASK to each owner of numbers, complete when as many GAUGES_END came back.
  * 2. A partition is in a report when the work manager named it in this collection; what the others said of it is added.
  * 3. Numbers of partitions that went away are kept: what is counted by topic never goes back.
  * 4. A subscriber has at most its credit of events on their way; what finds none is dropped and counted, never queued.
@@ -45,6 +45,8 @@ typedef struct exporter {
     uint32_t partition_count;
     wf_queue *queues; /* of this collection */
     size_t queue_count;
+    wf_worker_seen *workers; /* of this collection */
+    size_t worker_count;
     weft_system_metrics system;
     unsigned answers; /* GAUGES_END of this collection */
     bool collecting;
@@ -58,6 +60,11 @@ typedef struct exporter {
 
 /* --- collecting */
 
+/* The last owner is the process engine, where there is one. */
+static unsigned owner_count(const exporter *self) {
+    return self->options.engine ? WF_GAUGES_OWNERS : WF_GAUGES_ENGINE;
+}
+
 static void collect(exporter *self, weft_env *env) {
     if (self->collecting || (self->waiting_count == 0 && !self->snapshot_due)) return;
     self->collecting = true;
@@ -67,12 +74,13 @@ static void collect(exporter *self, weft_env *env) {
     self->asked_count = self->waiting_count;
     self->waiting_count = 0;
     self->queue_count = 0;
+    self->worker_count = 0;
     for (uint32_t i = 0; i < self->partition_count; i++)
         memset(self->partitions[i].seen, 0, sizeof self->partitions[i].seen);
     const weft_actor_id owners[] = {self->options.poller, self->options.manager, self->options.tracker,
-                                    self->options.encoder};
+                                    self->options.encoder, self->options.engine};
     wf_ask ask = {0};
-    for (size_t i = 0; i < WF_GAUGES_OWNERS; i++) weft_env_send(env, owners[i], WF_MSG_GAUGES_ASK, &ask, sizeof ask);
+    for (size_t i = 0; i < owner_count(self); i++) weft_env_send(env, owners[i], WF_MSG_GAUGES_ASK, &ask, sizeof ask);
 }
 
 static void on_ask(void *state, weft_env *env, const weft_message *message) {
@@ -137,6 +145,17 @@ static void on_queues(void *state, weft_env *env, const weft_message *message) {
     self->queue_count += count;
 }
 
+static void on_workers(void *state, weft_env *env, const weft_message *message) {
+    (void)env;
+    exporter *self = state;
+    size_t count = message->body_bytes / sizeof *self->workers;
+    wf_worker_seen *workers = realloc(self->workers, (self->worker_count + count) * sizeof *workers);
+    WF_CHECK(workers != NULL);
+    memcpy(workers + self->worker_count, message->body, count * sizeof *workers);
+    self->workers = workers;
+    self->worker_count += count;
+}
+
 static void merge_system(weft_system_metrics *to, const weft_system_metrics *from, uint32_t owner) {
     if (owner == WF_GAUGES_POLLER) {
         to->held_bytes = from->held_bytes;
@@ -157,6 +176,8 @@ static void merge_system(weft_system_metrics *to, const weft_system_metrics *fro
         to->total_pending = from->total_pending;
         to->workers = from->workers;
         to->workers_busy = from->workers_busy;
+    } else if (owner == WF_GAUGES_ENGINE) {
+        to->pool = from->pool;
     }
     to->metadata_refused += from->metadata_refused;
     to->metadata_dropped += from->metadata_dropped;
@@ -235,14 +256,17 @@ static weft_metrics *make_report(const exporter *self, weft_env *env) {
     size_t count = 0;
     for (uint32_t i = 0; i < self->partition_count; i++) count += self->partitions[i].seen[WF_GAUGES_MANAGER];
     size_t bytes = count * (sizeof(weft_partition_metrics) + sizeof(weft_topic_metrics)) +
-                   self->queue_count * sizeof(weft_queue_metrics);
+                   self->queue_count * sizeof(weft_queue_metrics) + self->worker_count * sizeof(weft_worker_metrics);
     weft_metrics *report = calloc(1, sizeof *report + bytes + name_bytes(self));
     WF_CHECK(report != NULL);
     report->system = self->system;
     report->partitions = (weft_partition_metrics *)(report + 1);
     report->topics = (weft_topic_metrics *)(report->partitions + count); /* as many as partitions, at most */
     report->queues = (weft_queue_metrics *)(report->topics + count);
-    char *names = (char *)(report->queues + self->queue_count);
+    report->workers = (weft_worker_metrics *)(report->queues + self->queue_count);
+    report->worker_count = self->worker_count;
+    if (self->worker_count) memcpy(report->workers, self->workers, self->worker_count * sizeof *self->workers);
+    char *names = (char *)(report->workers + self->worker_count);
     for (uint32_t i = 0; i < self->partition_count; i++) {
         if (!self->partitions[i].seen[WF_GAUGES_MANAGER]) continue;
         weft_partition_metrics *metrics = &report->partitions[report->partition_count++];
@@ -296,7 +320,7 @@ static void on_gauges_end(void *state, weft_env *env, const weft_message *messag
     exporter *self = state;
     const wf_gauges_end *end = message->body;
     merge_system(&self->system, &end->metrics, end->owner);
-    if (++self->answers < WF_GAUGES_OWNERS) return;
+    if (++self->answers < owner_count(self)) return;
     self->collecting = false;
     for (uint32_t i = 0; i < self->asked_count; i++) {
         wf_report report = {.ticket = self->asked[i], .metrics = make_report(self, env)};
@@ -369,6 +393,7 @@ static void deinit(void *state, weft_env *env) {
     exporter *self = state;
     free(self->partitions);
     free(self->queues);
+    free(self->workers);
 }
 
 const weft_actor_class wf_exporter = {
@@ -382,6 +407,7 @@ const weft_actor_class wf_exporter = {
             [WF_MSG_SUBSCRIBE] = on_subscribe,
             [WF_MSG_GAUGES] = on_gauges,
             [WF_MSG_QUEUES] = on_queues,
+            [WF_MSG_WORKERS] = on_workers,
             [WF_MSG_GAUGES_END] = on_gauges_end,
             [WF_MSG_COMPLETIONS] = on_completions,
             [WF_MSG_EVENT_CREDIT] = on_event_credit,

@@ -17,6 +17,7 @@ typedef struct wf_exporter_options {
     weft_actor_id manager;
     weft_actor_id tracker;
     weft_actor_id encoder;
+    weft_actor_id engine; /* of processes; 0: threads have nothing to say */
     uint64_t tick_ns;
     struct wf_pages *pages; /* gets a new page each tick; NULL: nobody looks */
     wf_limits limits;       /* of the page, these two */

@@ -49,6 +49,10 @@ typedef struct reading {
     const weft_histogram *times; /* NULL: a number */
 } reading;
 
+static double of_pool(const weft_system_metrics *system, uint64_t number) {
+    return system->pool.is_used ? (double)number : NAN;
+}
+
 /* One function per sample, made of its expression. */
 typedef reading (*reader)(const subject *of);
 #define UNPACK(of)                                                                                                     \

@@ -25,27 +25,6 @@
 #include "process_engine.h"
 #include "workers.h"
 
-/* Where a worker is in its life. */
-typedef enum wf_pool_state {
-    WF_POOL_VACANT = 0, /* nobody; a spawned one starts at start_ns */
-    WF_POOL_STARTING,   /* the process runs and has not said HELLO */
-    WF_POOL_READY,
-    WF_POOL_LEAVING, /* BYE was said: it finishes what it has */
-    WF_POOL_DYING,   /* ended, or told to: see `cause` */
-} wf_pool_state;
-
-/* Why a worker ends. */
-typedef enum wf_pool_cause {
-    WF_POOL_EXIT = 0, /* by itself */
-    WF_POOL_GONE,     /* an attached one is not connected any more */
-    WF_POOL_DEADLINE, /* its handler was too long at one record */
-    WF_POOL_SILENT,   /* stopped, or no heartbeat came */
-    WF_POOL_HOSTILE,  /* it broke the protocol */
-    WF_POOL_FENCED,   /* it was at a record of a partition that had to go */
-    WF_POOL_REPLACED, /* stop, or rolling restart */
-    WF_POOL_CAUSES
-} wf_pool_cause;
-
 typedef struct wf_pool_task {
     wf_slice slice;
     uint32_t id;       /* in frames */
@@ -60,13 +39,14 @@ enum { WF_POOL_TAIL_BYTES = 512 };
 
 typedef struct wf_pool_worker {
     uint32_t number;
-    wf_pool_state state;
-    wf_pool_cause cause;
+    weft_worker_state state; /* WAITING: nobody is there; a spawned one starts at start_ns */
+    weft_worker_end cause;   /* ENDING, LEAVING: why */
     bool spawned;
     bool up;
     bool connected; /* it said HELLO */
     bool exited;    /* spawned: reaped; attached: its pid ended */
     int exit_status;
+    bool stale;     /* to be replaced, when all others are ready */
     bool stirred;   /* a descriptor of it has news */
     wf_child child; /* pid 0: no process of ours */
     int watch_fd;   /* attached: its pid's, -1: none */
@@ -83,8 +63,9 @@ typedef struct wf_pool_worker {
     uint32_t topic_count;
     uint64_t born_ns;
     uint64_t heard_ns;
-    uint64_t start_ns; /* VACANT: not before */
-    uint64_t end_ns;   /* DYING: when its queue counts as read, whatever ZeroMQ says */
+    uint64_t start_ns; /* WAITING: not before */
+    uint64_t leave_ns; /* LEAVING: since when it has nothing left to do, 0: it has */
+    uint64_t end_ns;   /* ENDING: when its queue counts as read, whatever ZeroMQ says */
     uint64_t seen_word;
     uint64_t seen_ns;              /* since when it is at the same record */
     unsigned stage;                /* of the deadline: cancelled, SIGTERM, SIGKILL */
@@ -100,6 +81,7 @@ typedef struct wf_pool_fence {
 
 typedef struct wf_pool {
     wf_process_engine_options options;
+    char *command; /* ours, since ROLL brought it; NULL: that of the options */
     wf_peers *peers;
     char path[WF_PEERS_PATH_MAX + 8]; /* of the socket */
     char token_path[WF_PEERS_PATH_MAX + 8];
@@ -110,16 +92,16 @@ typedef struct wf_pool {
     uint32_t worker_count;
     uint32_t last_task;
     uint32_t ping;
+    uint64_t ping_ns; /* when it was sent */
     uint64_t tick_ns; /* the last one */
     uint64_t look_ns; /* when to look at all workers again; 0: now */
     wf_pool_fence *fences;
     uint32_t fence_count;
     uint32_t fence_room;
     bool stopping;
-    uint64_t stop_ns;  /* when what still lives is killed */
-    uint64_t rejected; /* frames */
+    uint64_t stop_ns; /* when what still lives is killed */
     uint64_t reject_logged_ns;
-    uint64_t deaths[WF_POOL_CAUSES];
+    weft_pool_metrics seen; /* by_state and records_held are counted when asked for */
 } wf_pool;
 
 /* --- pool_frames.c */
@@ -138,7 +120,9 @@ void wf_pool_give_back(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 /* Start the process of a vacant worker. */
 void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 /* End a worker for this reason; its process is killed if it still runs. */
-void wf_pool_end(wf_pool *self, weft_env *env, wf_pool_worker *worker, wf_pool_cause cause);
+void wf_pool_end(wf_pool *self, weft_env *env, wf_pool_worker *worker, weft_worker_end cause);
+/* Tell it to finish what it has and end. */
+void wf_pool_say_goodbye(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 /* Look at exits, standard error, heartbeats, deadlines, fences and vacancies, when it is time to. */
 void wf_pool_look(wf_pool *self, weft_env *env);
 /* What the worker is at: the record, or NULL: nobody knows, or nothing. */

@@ -22,17 +22,19 @@ static const uint64_t ms = 1000000;
 static const uint64_t healthy_ns = 10000000000;
 /* A process that has not said HELLO by then is no worker. */
 static const uint64_t hello_ns = 30000000000;
+/* From goodbye, or from the end of the work that it still had, to its exit. */
+static const uint64_t goodbye_ns = 2000000000;
 /* ZeroMQ notices the end of a connection in less than a millisecond; what is said after so long is not waited for. */
 static const uint64_t read_out_ns = 500000000;
 
 static const char *const causes[] = {
-    [WF_POOL_EXIT] = "ended by itself",
-    [WF_POOL_GONE] = "not connected any more",
-    [WF_POOL_DEADLINE] = "killed: its handler was past handler.deadline.ms",
-    [WF_POOL_SILENT] = "killed: stopped, or no heartbeat",
-    [WF_POOL_HOSTILE] = "killed: it broke the worker protocol",
-    [WF_POOL_FENCED] = "killed: its partition had to go",
-    [WF_POOL_REPLACED] = "was told to end",
+    [WEFT_END_EXIT] = "ended by itself",
+    [WEFT_END_GONE] = "not connected any more",
+    [WEFT_END_DEADLINE] = "killed: its handler was past handler.deadline.ms",
+    [WEFT_END_SILENT] = "killed: stopped, or no heartbeat",
+    [WEFT_END_HOSTILE] = "killed: it broke the worker protocol",
+    [WEFT_END_FENCED] = "killed: its partition had to go",
+    [WEFT_END_TOLD] = "was told to end",
 };
 
 /* --- start */
@@ -112,7 +114,8 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
         return;
     }
     worker->pid = worker->child.pid;
-    worker->state = WF_POOL_STARTING;
+    self->seen.starts++;
+    worker->state = WEFT_WORKER_STARTING;
     wf_pool_watch(self, worker->child.exit_fd, worker);
     wf_pool_watch(self, worker->child.stderr_fd, worker);
     weft_env_log(env, WEFT_LOG_INFO, "worker started worker=%s pid=%d", worker->name, (int)worker->pid);
@@ -132,16 +135,16 @@ void wf_pool_tell(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool up)
     weft_env_send(env, self->options.manager, up ? WF_MSG_WORKER_UP : WF_MSG_WORKER_DOWN, &body, sizeof body);
 }
 
-void wf_pool_end(wf_pool *self, weft_env *env, wf_pool_worker *worker, wf_pool_cause cause) {
-    if (worker->state == WF_POOL_VACANT || worker->state == WF_POOL_DYING) return;
+void wf_pool_end(wf_pool *self, weft_env *env, wf_pool_worker *worker, weft_worker_end cause) {
+    if (worker->state == WEFT_WORKER_WAITING || worker->state == WEFT_WORKER_ENDING) return;
     wf_pool_tell(self, env, worker, false);
-    worker->state = WF_POOL_DYING;
+    worker->state = WEFT_WORKER_ENDING;
     worker->cause = cause;
     worker->end_ns = 0;
     self->look_ns = 0;
     if (!worker->spawned)
         worker->exited = true; /* it is not ours to kill, and nobody waits for it */
-    else if (worker->child.pid && cause != WF_POOL_EXIT)
+    else if (worker->child.pid && cause != WEFT_END_EXIT)
         wf_child_signal(&worker->child, SIGKILL);
 }
 
@@ -187,7 +190,8 @@ static void describe(const wf_pool_worker *worker, char *text, size_t bytes) {
 
 /* The records that were not reported run again, in their order; one is charged, where it is certain. */
 static void settle(wf_pool *self, weft_env *env, wf_pool_worker *worker, const char *reason) {
-    bool charge = worker->cause == WF_POOL_EXIT || worker->cause == WF_POOL_GONE || worker->cause == WF_POOL_DEADLINE;
+    bool charge =
+        worker->cause == WEFT_END_EXIT || worker->cause == WEFT_END_GONE || worker->cause == WEFT_END_DEADLINE;
     wf_record *culprit = charge ? wf_pool_running(worker) : NULL;
     bool suspects = charge && !culprit && !worker->has_progress;
     while (worker->task_count) {
@@ -196,7 +200,7 @@ static void settle(wf_pool *self, weft_env *env, wf_pool_worker *worker, const c
             record->status = WF_DONE_UNRUN;
             if (suspects) record->flags |= WF_RECORD_SUSPECT;
             if (record != culprit) continue;
-            record->status = worker->cause == WF_POOL_DEADLINE ? WF_DONE_TIMEOUT : WF_DONE_FAILURE;
+            record->status = worker->cause == WEFT_END_DEADLINE ? WF_DONE_TIMEOUT : WF_DONE_FAILURE;
             free(record->reason);
             record->reason = wf_reason_copy(reason);
         }
@@ -209,11 +213,11 @@ static void finish(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     char reason[256];
     describe(worker, reason, sizeof reason);
     uint64_t lived_ns = weft_env_now_ns(env) - worker->born_ns;
-    bool expected = worker->cause == WF_POOL_REPLACED || self->stopping;
+    bool expected = worker->cause == WEFT_END_TOLD || self->stopping;
     worker->deaths = expected || (worker->connected && lived_ns > healthy_ns) ? 0 : worker->deaths + 1;
     uint32_t held = 0;
     for (uint32_t i = 0; i < worker->task_count; i++) held += worker->tasks[i].slice.count - worker->tasks[i].done;
-    self->deaths[worker->cause]++;
+    self->seen.ends[worker->cause]++;
     weft_env_log(env, expected ? WEFT_LOG_INFO : WEFT_LOG_WARN, "worker ended pid=%d records_held=%u reason=\"%s\"",
                  (int)worker->pid, held, reason);
     settle(self, env, worker, reason);
@@ -228,8 +232,15 @@ static bool try_finish(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     bool read_out = !worker->connected || !wf_pool_say(self, worker, WF_WIRE_PING, 0) || now_ns >= worker->end_ns;
     if (!read_out) return false;
     wf_pool_read(self, env); /* nobody is connected, so this is all */
-    if (worker->state == WF_POOL_DYING) finish(self, env, worker);
+    if (worker->state == WEFT_WORKER_ENDING) finish(self, env, worker);
     return true;
+}
+
+void wf_pool_say_goodbye(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
+    wf_pool_tell(self, env, worker, false);
+    wf_pool_say(self, worker, WF_WIRE_BYE, 0);
+    worker->state = WEFT_WORKER_LEAVING;
+    worker->cause = WEFT_END_TOLD;
 }
 
 /* --- looking */
@@ -270,13 +281,13 @@ static void look_at_exit(weft_env *env, wf_pool *self, wf_pool_worker *worker) {
         if (!wf_child_reap(&worker->child, &worker->exit_status)) return;
         worker->exited = true;
         read_stderr(env, worker);
-        wf_pool_cause cause = worker->stage > 1 ? WF_POOL_DEADLINE : WF_POOL_EXIT; /* SIGTERM was enough */
-        wf_pool_end(self, env, worker, worker->state == WF_POOL_LEAVING ? worker->cause : cause);
+        weft_worker_end cause = worker->stage > 1 ? WEFT_END_DEADLINE : WEFT_END_EXIT; /* SIGTERM was enough */
+        wf_pool_end(self, env, worker, worker->state == WEFT_WORKER_LEAVING ? worker->cause : cause);
         worker->exited = true;
     } else if (!worker->spawned && has_ended(worker->watch_fd)) {
         close(worker->watch_fd);
         worker->watch_fd = -1;
-        wf_pool_end(self, env, worker, WF_POOL_GONE);
+        wf_pool_end(self, env, worker, WEFT_END_GONE);
     }
 }
 
@@ -307,7 +318,7 @@ static void look_at_deadline(wf_pool *self, weft_env *env, wf_pool_worker *worke
     else if (worker->stage == 1 && worker->spawned)
         wf_child_signal(&worker->child, SIGTERM);
     else if (worker->stage == 2)
-        wf_pool_end(self, env, worker, WF_POOL_DEADLINE);
+        wf_pool_end(self, env, worker, WEFT_END_DEADLINE);
     worker->stage++;
 }
 
@@ -316,11 +327,11 @@ static void look_at_heartbeat(wf_pool *self, weft_env *env, wf_pool_worker *work
     uint64_t silent_ns = weft_env_now_ns(env) - worker->heard_ns;
     if (!worker->connected) return;
     if (!wf_pool_say(self, worker, WF_WIRE_PING, self->ping) && !worker->spawned) {
-        wf_pool_end(self, env, worker, WF_POOL_GONE);
+        wf_pool_end(self, env, worker, WEFT_END_GONE);
         return;
     }
     if (silent_ns < 3 * self->options.heartbeat_ns) return;
-    if (worker->task_count == 0 || wf_process_is_stopped(worker->pid)) wf_pool_end(self, env, worker, WF_POOL_SILENT);
+    if (worker->task_count == 0 || wf_process_is_stopped(worker->pid)) wf_pool_end(self, env, worker, WEFT_END_SILENT);
 }
 
 static bool holds(const wf_pool_worker *worker, const wf_partition *partition) {
@@ -340,7 +351,7 @@ static bool look_at_fence(wf_pool *self, weft_env *env, const wf_pool_fence *fen
         const wf_record *running = wf_pool_running(worker);
         bool of_it = running && running->slot == fence->partition.slot && running->epoch == fence->partition.epoch;
         if (of_it || !worker->has_progress || weft_env_now_ns(env) >= fence->kill_ns)
-            wf_pool_end(self, env, worker, WF_POOL_FENCED);
+            wf_pool_end(self, env, worker, WEFT_END_FENCED);
     }
     return clear;
 }
@@ -352,6 +363,27 @@ static void look_at_fences(wf_pool *self, weft_env *env) {
     self->fence_count = kept;
 }
 
+/* Of those who are told to end, one that has nothing to do and does not end. */
+static void look_at_leaving(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
+    uint64_t now_ns = weft_env_now_ns(env);
+    bool has_work = worker->task_count && worker->tasks[0].sent > worker->tasks[0].done;
+    if (has_work || worker->leave_ns == 0)
+        worker->leave_ns = now_ns;
+    else if (now_ns - worker->leave_ns >= goodbye_ns)
+        wf_pool_end(self, env, worker, WEFT_END_TOLD);
+}
+
+/* Rolling restart: the next one goes when all others are ready. */
+static void look_at_stale(wf_pool *self, weft_env *env) {
+    wf_pool_worker *next = NULL;
+    for (uint32_t i = 0; i < self->options.spawned; i++) {
+        wf_pool_worker *worker = &self->workers[i];
+        if (worker->state != WEFT_WORKER_READY) return;
+        if (worker->stale && !next) next = worker;
+    }
+    if (next) wf_pool_say_goodbye(self, env, next);
+}
+
 static uint64_t earlier(uint64_t one, uint64_t other) {
     return one < other ? one : other;
 }
@@ -359,24 +391,26 @@ static uint64_t earlier(uint64_t one, uint64_t other) {
 /* One worker; returns when it wants to be looked at again. */
 static uint64_t look_at_worker(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool tick) {
     uint64_t now_ns = weft_env_now_ns(env);
-    if (worker->state == WF_POOL_VACANT) {
+    if (worker->state == WEFT_WORKER_WAITING) {
         if (!worker->spawned || self->stopping) return UINT64_MAX;
         if (worker->start_ns > now_ns) return worker->start_ns;
         wf_pool_start(self, env, worker);
-        return worker->state == WF_POOL_VACANT ? worker->start_ns : UINT64_MAX;
+        return worker->state == WEFT_WORKER_WAITING ? worker->start_ns : UINT64_MAX;
     }
     if (worker->stirred || tick) {
         worker->stirred = false;
         read_stderr(env, worker);
         look_at_exit(env, self, worker);
     }
-    if (worker->state == WF_POOL_DYING) return try_finish(self, env, worker) ? now_ns : now_ns + ms;
-    if (self->stopping && now_ns >= self->stop_ns) wf_pool_end(self, env, worker, WF_POOL_REPLACED);
-    if (worker->state == WF_POOL_STARTING && now_ns - worker->born_ns > hello_ns)
-        wf_pool_end(self, env, worker, WF_POOL_SILENT);
+    if (worker->state == WEFT_WORKER_ENDING) return try_finish(self, env, worker) ? now_ns : now_ns + ms;
+    if (self->stopping && now_ns >= self->stop_ns) wf_pool_end(self, env, worker, WEFT_END_TOLD);
+    if (worker->state == WEFT_WORKER_STARTING && now_ns - worker->born_ns > hello_ns)
+        wf_pool_end(self, env, worker, WEFT_END_SILENT);
     if (tick) look_at_heartbeat(self, env, worker);
+    if (worker->state == WEFT_WORKER_LEAVING) look_at_leaving(self, env, worker);
     if (self->options.deadline_ns && worker->connected) look_at_deadline(self, env, worker);
-    return worker->state == WF_POOL_DYING ? now_ns + ms : UINT64_MAX;
+    if (worker->state == WEFT_WORKER_ENDING) return now_ns + ms;
+    return worker->state == WEFT_WORKER_LEAVING ? now_ns + 100 * ms : UINT64_MAX;
 }
 
 /* One system call per turn, however many workers there are. */
@@ -399,10 +433,11 @@ void wf_pool_look(wf_pool *self, weft_env *env) {
     if (tick && now_ns - self->tick_ns > 2 * self->options.heartbeat_ns) /* it was us who slept */
         for (uint32_t i = 0; i < self->worker_count; i++) self->workers[i].heard_ns = now_ns;
     if (tick) {
-        self->tick_ns = now_ns;
+        self->tick_ns = self->ping_ns = now_ns;
         self->ping++;
     }
     look_at_fences(self, env);
+    if (!self->stopping) look_at_stale(self, env);
     for (uint32_t i = 0; i < self->worker_count; i++)
         next_ns = earlier(next_ns, look_at_worker(self, env, &self->workers[i], tick));
     next_ns = earlier(next_ns, self->tick_ns + self->options.heartbeat_ns);

@@ -71,7 +71,7 @@ static void skip_closed(wf_pool_task *task) {
 }
 
 void wf_pool_pump(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
-    for (uint32_t i = 0; i < worker->task_count && worker->state == WF_POOL_READY; i++) {
+    for (uint32_t i = 0; i < worker->task_count && worker->state == WEFT_WORKER_READY; i++) {
         wf_pool_task *task = &worker->tasks[i];
         if (i > 0 && (task->one_by_one || worker->tasks[0].one_by_one)) return;
         bool sent = true;
@@ -85,7 +85,7 @@ void wf_pool_pump(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
                 i = UINT32_MAX; /* begin anew */
             }
         }
-        if (!sent && !worker->spawned) wf_pool_end(self, env, worker, WF_POOL_GONE);
+        if (!sent && !worker->spawned) wf_pool_end(self, env, worker, WEFT_END_GONE);
     }
 }
 
@@ -100,19 +100,20 @@ void wf_pool_give_back(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
 /* --- from workers */
 
 static void reject(wf_pool *self, weft_env *env, const wf_pool_worker *worker, const char *why) {
-    self->rejected++;
+    self->seen.frames_rejected++;
     uint64_t now_ns = weft_env_now_ns(env);
     if (self->reject_logged_ns && now_ns - self->reject_logged_ns < second_ns) return;
     self->reject_logged_ns = now_ns;
     weft_env_log(env, WEFT_LOG_WARN, "frame rejected worker=%s pid=%d reason=\"%s\" rejected=%llu",
-                 worker ? worker->name : "-", worker ? (int)worker->pid : 0, why, (unsigned long long)self->rejected);
+                 worker ? worker->name : "-", worker ? (int)worker->pid : 0, why,
+                 (unsigned long long)self->seen.frames_rejected);
 }
 
 /* The worker has broken the protocol: nothing more of what it says counts. */
 static void condemn(wf_pool *self, weft_env *env, wf_pool_worker *worker, const char *why) {
     reject(self, env, worker, why);
     say_text(self, &worker->id, WF_WIRE_REFUSED, 0, why);
-    wf_pool_end(self, env, worker, WF_POOL_HOSTILE);
+    wf_pool_end(self, env, worker, WEFT_END_HOSTILE);
 }
 
 static wf_pool_worker *find(wf_pool *self, const wf_peer_id *id) {
@@ -139,8 +140,8 @@ static void refuse(wf_pool *self, weft_env *env, const wf_peer_id *from, const c
 static wf_pool_worker *place_for(wf_pool *self, const char *name) {
     for (uint32_t i = 0; i < self->worker_count; i++) {
         wf_pool_worker *worker = &self->workers[i];
-        if (worker->spawned && worker->state == WF_POOL_STARTING && strcmp(worker->name, name) == 0) return worker;
-        if (!worker->spawned && worker->state == WF_POOL_VACANT) return worker;
+        if (worker->spawned && worker->state == WEFT_WORKER_STARTING && strcmp(worker->name, name) == 0) return worker;
+        if (!worker->spawned && worker->state == WEFT_WORKER_WAITING) return worker;
     }
     return NULL;
 }
@@ -190,11 +191,14 @@ static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const
         worker->watch_fd = worker->pid > 0 ? wf_process_watch(worker->pid) : -1;
         wf_pool_watch(self, worker->watch_fd, worker);
         snprintf(worker->name, sizeof worker->name, "%s", *name ? name : "attached");
+        worker->generation++;
+        self->seen.attached++;
     }
     worker->connected = true;
     worker->has_progress = worker->progress && (hello.flags & WF_WIRE_HAS_PROGRESS);
     worker->heard_ns = weft_env_now_ns(env);
-    worker->state = WF_POOL_READY;
+    worker->state = WEFT_WORKER_READY;
+    self->look_ns = 0;
     weft_env_log(env, WEFT_LOG_INFO, "worker ready worker=%s number=%u pid=%d", worker->name, worker->number,
                  (int)worker->pid);
     if (welcome(self, worker)) wf_pool_tell(self, env, worker, true);
@@ -264,14 +268,16 @@ static void on_frame(wf_pool *self, weft_env *env, wf_pool_worker *worker, const
         on_done(self, env, worker, header, frame, bytes);
         return;
     case WF_WIRE_PONG:
+        if (header->task == self->ping && worker->task_count == 0)
+            self->seen.round_trip_ns = weft_env_now_ns(env) - self->ping_ns;
         return;
     case WF_WIRE_LOG:
         on_log(env, worker, header, frame, bytes);
         return;
     case WF_WIRE_BYE:
-        if (worker->state != WF_POOL_READY) return;
-        worker->state = WF_POOL_LEAVING;
-        worker->cause = WF_POOL_EXIT;
+        if (worker->state != WEFT_WORKER_READY) return;
+        worker->state = WEFT_WORKER_LEAVING;
+        worker->cause = WEFT_END_EXIT;
         wf_pool_tell(self, env, worker, false);
         wf_pool_say(self, worker, WF_WIRE_BYE, 0); /* behind all that was sent to it */
         return;
@@ -286,7 +292,7 @@ static void on_message(wf_pool *self, weft_env *env, const wf_peer_id *from, con
     wf_pool_worker *worker = find(self, from);
     bool readable = frame && wf_wire_open(frame, bytes, &header, &why) == WEFT_OK;
     /* What a dying worker finished before it died still counts; what a condemned one says does not. */
-    if (worker && worker->state == WF_POOL_DYING && worker->cause == WF_POOL_HOSTILE) return;
+    if (worker && worker->state == WEFT_WORKER_ENDING && worker->cause == WEFT_END_HOSTILE) return;
     if (readable && header.type == WF_WIRE_HELLO) {
         on_hello(self, env, from, frame, bytes);
     } else if (!worker) {

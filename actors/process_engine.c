@@ -32,7 +32,7 @@ static void on_work(void *state, weft_env *env, const weft_message *message) {
     const wf_slice *slice = message->body;
     WF_CHECK(message->body_bytes == sizeof *slice && slice->number < self->worker_count);
     wf_pool_worker *worker = &self->workers[slice->number];
-    if (worker->state == WF_POOL_VACANT) { /* it was sent before WORKER_DOWN was heard */
+    if (worker->state == WEFT_WORKER_WAITING) { /* it was sent before WORKER_DOWN was heard */
         for (wf_record *record = slice->head; record; record = record->next) record->status = WF_DONE_UNRUN;
         weft_env_send(env, self->options.manager, WF_MSG_DONE, slice, sizeof *slice);
         return;
@@ -67,6 +67,59 @@ static void on_fence(void *state, weft_env *env, const weft_message *message) {
     for (uint32_t i = 0; i < self->worker_count; i++)
         for (uint32_t k = 0; k < self->workers[i].task_count; k++)
             wf_pool_say(self, &self->workers[i], WF_WIRE_CANCEL, self->workers[i].tasks[k].id);
+}
+
+static void on_roll(void *state, weft_env *env, const weft_message *message) {
+    wf_pool *self = state;
+    const wf_roll *roll = message->body;
+    uint32_t count = 0;
+    if (roll->command) {
+        free(self->command);
+        self->command = roll->command;
+        self->options.command = roll->command;
+        self->options.memory_max_bytes = roll->memory_max_bytes;
+        self->options.niceness = roll->niceness;
+    }
+    for (uint32_t i = 0; i < self->options.spawned; i++) {
+        wf_pool_worker *worker = &self->workers[i];
+        worker->stale = worker->state != WEFT_WORKER_WAITING;
+        worker->deaths = 0; /* of the old command: a new one may try at once */
+        worker->start_ns = 0;
+        count += worker->stale;
+    }
+    self->look_ns = 0;
+    weft_env_log(env, WEFT_LOG_INFO, "rolling restart workers=%u", count);
+}
+
+static void describe(const wf_pool_worker *worker, uint64_t now_ns, weft_worker_metrics *seen) {
+    *seen = (weft_worker_metrics){.number = worker->number,
+                                  .state = worker->state,
+                                  .is_spawned = worker->spawned,
+                                  .starts = worker->generation,
+                                  .pid = worker->state == WEFT_WORKER_WAITING ? 0 : worker->pid};
+    if (worker->state != WEFT_WORKER_WAITING) seen->age_seconds = (double)(now_ns - worker->born_ns) / 1e9;
+    for (uint32_t k = 0; k < worker->task_count; k++)
+        seen->records_held += worker->tasks[k].slice.count - worker->tasks[k].done;
+    snprintf(seen->name, sizeof seen->name, "%.*s", (int)sizeof seen->name - 1, worker->name);
+}
+
+static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
+    wf_pool *self = state;
+    wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_ENGINE};
+    wf_worker_seen *workers = calloc(self->worker_count, sizeof *workers);
+    WF_CHECK(workers != NULL);
+    size_t count = 0;
+    end.metrics.pool = self->seen;
+    for (uint32_t i = 0; i < self->worker_count; i++) {
+        const wf_pool_worker *worker = &self->workers[i];
+        if (!worker->spawned && worker->state == WEFT_WORKER_WAITING) continue; /* a place where nobody is */
+        describe(worker, weft_env_now_ns(env), &workers[count]);
+        end.metrics.pool.by_state[worker->state]++;
+        end.metrics.pool.records_held += workers[count++].records_held;
+    }
+    if (count) weft_env_send(env, message->from, WF_MSG_WORKERS, workers, count * sizeof *workers);
+    free(workers);
+    weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
 }
 
 static bool on_turn(void *state, weft_env *env) {
@@ -141,6 +194,7 @@ static void clean_up(wf_pool *self) {
     }
     if (self->epoll_fd >= 0) close(self->epoll_fd);
     free(self->workers);
+    free(self->command);
     free(self->fences);
 }
 
@@ -149,6 +203,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     wf_pool *self = state;
     self->options = *(const wf_process_engine_options *)argument;
     self->worker_count = self->options.spawned + self->options.attached_max;
+    self->seen = (weft_pool_metrics){.is_used = true, .wanted = self->options.spawned};
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     self->workers = calloc(self->worker_count, sizeof *self->workers);
     weft_status status = self->workers && self->epoll_fd >= 0 ? choose_path(self) : WEFT_ENOMEM;
@@ -189,20 +244,17 @@ static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
     self->stop_ns = weft_env_now_ns(env) + goodbye_ns;
     for (uint32_t i = 0; i < self->worker_count; i++) {
         wf_pool_worker *worker = &self->workers[i];
-        if (worker->state == WF_POOL_STARTING || (late && worker->task_count))
-            wf_pool_end(self, env, worker, WF_POOL_REPLACED);
-        if (worker->state != WF_POOL_READY) continue;
-        wf_pool_tell(self, env, worker, false);
-        wf_pool_say(self, worker, WF_WIRE_BYE, 0);
-        worker->state = WF_POOL_LEAVING;
-        worker->cause = WF_POOL_REPLACED;
+        if (worker->state == WEFT_WORKER_STARTING || (late && worker->task_count))
+            wf_pool_end(self, env, worker, WEFT_END_TOLD);
+        if (worker->state != WEFT_WORKER_READY) continue;
+        wf_pool_say_goodbye(self, env, worker);
     }
 }
 
 static bool is_drained(const void *state) {
     const wf_pool *self = state;
     for (uint32_t i = 0; i < self->worker_count; i++)
-        if (self->workers[i].state != WF_POOL_VACANT) return false;
+        if (self->workers[i].state != WEFT_WORKER_WAITING) return false;
     return true;
 }
 
@@ -218,7 +270,10 @@ const weft_actor_class wf_process_engine = {
     .state_bytes = sizeof(wf_pool),
     .init = init,
     .on_start = on_start,
-    .on = {[WF_MSG_WORK] = on_work, [WF_MSG_FENCE] = on_fence},
+    .on = {[WF_MSG_WORK] = on_work,
+           [WF_MSG_FENCE] = on_fence,
+           [WF_MSG_ROLL] = on_roll,
+           [WF_MSG_GAUGES_ASK] = on_gauges_ask},
     .on_timer = on_timer,
     .on_turn = on_turn,
     .on_stop = on_stop,

@@ -61,7 +61,11 @@ static wf_answer readiness(const wf_sight *sight) {
     if (!system->is_connected) return say(503, "no broker can be reached");
     if (!system->is_member) return say(503, "not a member of the group, or waiting for an assignment");
     if (system->workers == 0) return say(503, "no workers");
-    return say(200, "ready");
+    if (!system->pool.is_used) return say(200, "ready");
+    wf_answer answer = say(200, "");
+    snprintf(answer.text, sizeof answer.text, "ready: %u workers, %u are started here\n", system->workers,
+             system->pool.wanted);
+    return answer;
 }
 
 static wf_answer find(const wf_request *request, const wf_sight *sight) {

@@ -37,16 +37,27 @@ static json_t *text(const char *from) {
     return string;
 }
 
-static json_t *blocking(const weft_partition_metrics *partition) {
+/* The process that holds the record; null: none does, or it is a thread. */
+static json_t *holder(const weft_metrics *metrics, int32_t number) {
+    for (size_t i = 0; i < metrics->worker_count; i++) {
+        const weft_worker_metrics *worker = &metrics->workers[i];
+        if (number < 0 || worker->number != (uint32_t)number) continue;
+        return json_pack("{s:i, s:s, s:i}", "number", (int)worker->number, "name", worker->name, "pid",
+                         (int)worker->pid);
+    }
+    return number < 0 ? json_null() : json_pack("{s:i}", "number", (int)number);
+}
+
+static json_t *blocking(const weft_metrics *metrics, const weft_partition_metrics *partition) {
     char hash[24];
     if (partition->blocking_offset < 0) return json_null();
     snprintf(hash, sizeof hash, "%016" PRIx64, partition->blocking_key_hash);
-    return json_pack("{s:I, s:f, s:s, s:i}", "offset", (json_int_t)partition->blocking_offset, "age_seconds",
+    return json_pack("{s:I, s:f, s:s, s:i, s:o}", "offset", (json_int_t)partition->blocking_offset, "age_seconds",
                      partition->blocking_duration_seconds, "key_hash", hash, "attempt",
-                     (int)partition->blocking_attempt);
+                     (int)partition->blocking_attempt, "worker", holder(metrics, partition->blocking_worker));
 }
 
-static json_t *partition_of(const weft_partition_metrics *partition) {
+static json_t *partition_of(const weft_metrics *metrics, const weft_partition_metrics *partition) {
     bool known = partition->log_end >= 0 && partition->frontier >= 0;
     json_t *object = json_object();
     json_object_set_new(object, "topic", text(partition->topic));
@@ -57,7 +68,7 @@ static json_t *partition_of(const weft_partition_metrics *partition) {
     json_object_set_new(object, "log_end", offset(partition->log_end));
     json_object_set_new(object, "lag", offset(known ? partition->true_lag : -1));
     json_object_set_new(object, "gaps", integer(partition->gap_count));
-    json_object_set_new(object, "blocking", blocking(partition));
+    json_object_set_new(object, "blocking", blocking(metrics, partition));
     json_object_set_new(object, "queued", integer(partition->queued));
     json_object_set_new(object, "in_flight", integer(partition->in_flight));
     json_object_set_new(object, "succeeded", integer(partition->succeeded));
@@ -115,6 +126,20 @@ static json_t *limits(const wf_limits *limits) {
                      (json_int_t)limits->metadata_max_bytes);
 }
 
+static json_t *processes(const weft_metrics *metrics) {
+    static const char *const states[] = {"waiting", "starting", "ready", "leaving", "ending"};
+    json_t *array = json_array();
+    for (size_t i = 0; i < metrics->worker_count; i++) {
+        const weft_worker_metrics *worker = &metrics->workers[i];
+        json_array_append_new(array, json_pack("{s:i, s:s, s:s, s:b, s:i, s:i, s:i, s:f}", "number",
+                                               (int)worker->number, "name", worker->name, "state",
+                                               states[worker->state], "started_here", worker->is_spawned, "pid",
+                                               (int)worker->pid, "records_held", (int)worker->records_held, "starts",
+                                               (int)worker->starts, "age_seconds", worker->age_seconds));
+    }
+    return array;
+}
+
 void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
     const weft_metrics *metrics = page->metrics;
     json_t *root = json_object();
@@ -124,6 +149,7 @@ void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
                         json_pack("{s:s, s:s, s:i, s:i}", "name", page->limits.engine, "ordering",
                                   page->limits.ordering, "workers", (int)metrics->system.workers, "workers_busy",
                                   (int)metrics->system.workers_busy));
+    if (metrics->system.pool.is_used) json_object_set_new(root, "workers", processes(metrics));
     json_object_set_new(root, "limits", limits(&page->limits));
     json_object_set_new(root, "memory",
                         json_pack("{s:I, s:I, s:f}", "held_bytes", (json_int_t)metrics->system.held_bytes,
@@ -136,7 +162,7 @@ void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
     json_object_set_new(root, "topics", topics(metrics));
     json_t *partitions = json_array();
     for (size_t i = 0; i < metrics->partition_count; i++)
-        json_array_append_new(partitions, partition_of(&metrics->partitions[i]));
+        json_array_append_new(partitions, partition_of(metrics, &metrics->partitions[i]));
     json_object_set_new(root, "partitions", partitions);
     char *dumped = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     json_decref(root);

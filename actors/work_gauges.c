@@ -22,6 +22,18 @@ void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record) {
              record->reason ? record->reason : "no reason given");
 }
 
+/* Looks through slices, which is why it is done only when somebody asks. */
+static int32_t holder_of(const wf_work_manager_state *self, const wf_record *wanted) {
+    if (wanted->state != WF_RECORD_LENT) return -1;
+    for (uint32_t i = 0; i < self->workers.count; i++) {
+        const wf_worker_entry *entry = self->workers.entries[i];
+        for (uint32_t k = 0; k < entry->load; k++)
+            for (const wf_record *record = entry->slices[k].head; record; record = record->next)
+                if (record == wanted) return (int32_t)entry->number;
+    }
+    return -1;
+}
+
 static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_gauges *gauges) {
     const wf_work_slot *slot = &self->slots[index];
     *gauges = (wf_gauges){
@@ -33,6 +45,7 @@ static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_ga
     metrics->blocking_offset = slot->head ? slot->head->offset : -1;
     metrics->blocking_key_hash = slot->head ? slot->head->key_hash : 0;
     metrics->blocking_attempt = slot->head ? slot->head->attempt : 0;
+    metrics->blocking_worker = slot->head ? holder_of(self, slot->head) : -1;
     metrics->queued = self->lanes.slots[index].queued;
     metrics->in_flight = slot->out;
     metrics->succeeded = slot->succeeded;

@@ -2,6 +2,8 @@
  *
  * weft for people who write no C: consumes topics, and runs COMMAND as worker processes, which get the records.
  *
+ * SIGHUP reads the configuration again and replaces the workers one by one.
+ *
  *     weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] -- COMMAND [ARGUMENT...]
  *
  * SIGTERM and SIGINT drain: what runs is finished and committed; a second one ends everything now. With --until-end it
@@ -28,6 +30,8 @@ enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200, C
 typedef struct task {
     bool until_end;
     bool print_help;
+    int argc; /* the command line, to be read again */
+    char **argv;
 } task;
 
 /* What became of records, counted by an actor of ours. */
@@ -43,7 +47,7 @@ typedef struct counter {
 } counter;
 
 static weft_consumer *consumer;
-static volatile sig_atomic_t signals;
+static volatile sig_atomic_t signals, hangups;
 
 static void on_signal(int number) {
     static const char now[] = "weft-sidecar: ended by a second signal; what was not committed runs again\n";
@@ -53,6 +57,11 @@ static void on_signal(int number) {
     if (write(STDERR_FILENO, now, sizeof now - 1) < 0) {
     }
     _exit(INTERRUPTED); /* workers die with us */
+}
+
+static void on_hangup(int number) {
+    (void)number;
+    hangups++;
 }
 
 /* --- counting */
@@ -86,58 +95,6 @@ static void report(const tally *seen, size_t abandoned) {
     double seconds = (double)(atomic_load(&seen->last_ns) - atomic_load(&seen->first_ns)) / 1e9;
     printf("%-22s %" PRIu64 " done, %" PRIu64 " given up, %zu abandoned\n", "records", done, given_up, abandoned);
     if (seconds > 0) printf("%-22s %.0f records/s (%.3f s)\n", "rate", (double)(done + given_up) / seconds, seconds);
-}
-
-/* --- the run */
-
-static bool nothing_left(void) {
-    weft_metrics *metrics;
-    if (weft_consumer_metrics(consumer, &metrics) != WEFT_OK) return false;
-    bool nothing = metrics->partition_count > 0;
-    for (size_t i = 0; i < metrics->partition_count; i++)
-        nothing = nothing && metrics->partitions[i].log_end >= 0 &&
-                  metrics->partitions[i].frontier >= metrics->partitions[i].log_end;
-    free(metrics);
-    return nothing;
-}
-
-/* Until a signal, a failure, or the end. */
-static weft_status run(const task *job) {
-    if (!job->until_end) return weft_consumer_wait(consumer, -1);
-    weft_status reason;
-    while ((reason = weft_consumer_wait(consumer, LOOK_MS)) == WEFT_ETIMEOUT)
-        if (nothing_left()) return WEFT_OK;
-    return reason;
-}
-
-static int process(const task *job, weft_config *config) {
-    tally seen = {0}, *seen_pointer = &seen;
-    weft_actor_id id;
-    weft_status status = weft_consumer_new(config, NULL, NULL, &consumer);
-    if (status != WEFT_OK) {
-        char *problems = weft_config_problems(config);
-        fprintf(stderr, "%s", problems ? problems : "weft-sidecar: out of memory or descriptors\n");
-        free(problems);
-        return MISUSED;
-    }
-    weft_consumer_spawn(consumer, &counter_class, &seen_pointer, &id);
-    weft_consumer_subscribe(consumer, id, true, false, CREDIT);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    weft_status reason = weft_consumer_start(consumer);
-    bool started = reason == WEFT_OK;
-    if (started) reason = run(job);
-    weft_status stopped =
-        started ? weft_consumer_stop(consumer, atoll(weft_config_get(config, "drain.timeout.ms"))) : reason;
-    const weft_abandoned *list;
-    size_t abandoned = weft_consumer_abandoned(consumer, &list);
-    if (reason != WEFT_OK) fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
-    if (started) report(&seen, abandoned);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    weft_consumer_free(&consumer);
-    if (reason != WEFT_OK) return FAILED;
-    return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;
 }
 
 /* --- command line */
@@ -179,6 +136,7 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int option;
     weft_config_set(config, "engine", "process");
+    optind = 0; /* from the beginning, when it is read again */
     while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
         char *equals = option == 's' ? strchr(optarg, '=') : NULL;
         if (option == 's' && !equals) return "--set: option=value";
@@ -190,6 +148,7 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
         if (!equals) continue;
         *equals = '\0';
         weft_config_set(config, optarg, equals + 1);
+        *equals = '=';
     }
     if (optind == argc) return NULL; /* worker.command may stand in the configuration */
     char *line = command_line(argv + optind, argc - optind);
@@ -199,8 +158,81 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
     return NULL;
 }
 
+/* --- the run */
+
+static bool nothing_left(void) {
+    weft_metrics *metrics;
+    if (weft_consumer_metrics(consumer, &metrics) != WEFT_OK) return false;
+    bool nothing = metrics->partition_count > 0;
+    for (size_t i = 0; i < metrics->partition_count; i++)
+        nothing = nothing && metrics->partitions[i].log_end >= 0 &&
+                  metrics->partitions[i].frontier >= metrics->partitions[i].log_end;
+    free(metrics);
+    return nothing;
+}
+
+static void restart_workers(int argc, char **argv) {
+    weft_config *config;
+    task again = {0};
+    if (weft_config_new(&config) != WEFT_OK) return;
+    weft_config_load_environment(config);
+    const char *problem = parse(argc, argv, &again, config);
+    weft_status status = problem ? WEFT_ECONFIG : weft_consumer_restart_workers(consumer, config);
+    char *problems = weft_config_problems(config);
+    if (status != WEFT_OK)
+        fprintf(stderr, "weft-sidecar: workers are not replaced: %s\n%s", problem ? problem : weft_status_text(status),
+                problems ? problems : "");
+    free(problems);
+    weft_config_free(&config);
+}
+
+/* Until a signal, a failure, or the end. */
+static weft_status run(const task *job) {
+    weft_status reason;
+    int seen = 0;
+    while ((reason = weft_consumer_wait(consumer, LOOK_MS)) == WEFT_ETIMEOUT) {
+        if (seen != hangups) {
+            seen = hangups;
+            restart_workers(job->argc, job->argv);
+        }
+        if (job->until_end && nothing_left()) return WEFT_OK;
+    }
+    return reason;
+}
+
+static int process(const task *job, weft_config *config) {
+    tally seen = {0}, *seen_pointer = &seen;
+    weft_actor_id id;
+    weft_status status = weft_consumer_new(config, NULL, NULL, &consumer);
+    if (status != WEFT_OK) {
+        char *problems = weft_config_problems(config);
+        fprintf(stderr, "%s", problems ? problems : "weft-sidecar: out of memory or descriptors\n");
+        free(problems);
+        return MISUSED;
+    }
+    weft_consumer_spawn(consumer, &counter_class, &seen_pointer, &id);
+    weft_consumer_subscribe(consumer, id, true, false, CREDIT);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_hangup);
+    weft_status reason = weft_consumer_start(consumer);
+    bool started = reason == WEFT_OK;
+    if (started) reason = run(job);
+    weft_status stopped =
+        started ? weft_consumer_stop(consumer, atoll(weft_config_get(config, "drain.timeout.ms"))) : reason;
+    const weft_abandoned *list;
+    size_t abandoned = weft_consumer_abandoned(consumer, &list);
+    if (reason != WEFT_OK) fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
+    if (started) report(&seen, abandoned);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    weft_consumer_free(&consumer);
+    if (reason != WEFT_OK) return FAILED;
+    return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;
+}
+
 int main(int argc, char **argv) {
-    task job = {0};
+    task job = {.argc = argc, .argv = argv};
     weft_config *config;
     if (weft_config_new(&config) != WEFT_OK) return FAILED;
     weft_config_load_environment(config);

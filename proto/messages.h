@@ -171,6 +171,7 @@ typedef enum wf_gauges_owner {
     WF_GAUGES_MANAGER,
     WF_GAUGES_TRACKER,
     WF_GAUGES_ENCODER,
+    WF_GAUGES_ENGINE, /* only where there are processes */
     WF_GAUGES_OWNERS
 } wf_gauges_owner;
 
@@ -183,6 +184,8 @@ typedef struct wf_gauges {
 
 typedef weft_queue_metrics wf_queue;
 
+typedef weft_worker_metrics wf_worker_seen;
+
 typedef struct wf_gauges_end {
     uint64_t ticket;
     uint32_t owner;
@@ -194,6 +197,14 @@ typedef struct wf_report {
     uint64_t ticket;
     struct weft_metrics *metrics; /* malloc'ed in one piece */
 } wf_report;
+
+/* Worker processes from now on. */
+typedef struct wf_roll {
+    char *command; /* malloc'ed; NULL: as before */
+    uint64_t memory_max_bytes;
+    int32_t niceness;
+    uint32_t reserved;
+} wf_roll;
 
 typedef struct wf_subscribe {
     uint32_t actor;

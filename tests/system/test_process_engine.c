@@ -273,3 +273,26 @@ Test(process_engine, death__in_a_batch__the_records_run_one_by_one_and_the_culpr
     REQUIRE(verdict.cut >= 2);
     tear_down(&self);
 }
+
+static bool all_ready_but_one(const weft_metrics *metrics, void *context) {
+    uint32_t *least = context;
+    uint32_t ready = metrics->system.pool.by_state[WEFT_WORKER_READY];
+    if (metrics->system.pool.starts > 3 && ready < *least) *least = ready;
+    return metrics->system.pool.starts >= 6 && ready == 3;
+}
+
+Test(process_engine, rolling_restart__under_load__no_record_twice_and_never_two_away) {
+    stage self;
+    set_up(&self, C, 200);
+    fill(&self, 20000, 60);
+    const char *settings[] = {"workers", "3", NULL};
+    harness *under_test = start(&self, settings);
+    uint32_t least = 3;
+    REQUIRE(trail_await(self.file, 1000, PATIENCE_MS));
+    REQUIRE_EQ(weft_consumer_restart_workers(harness_consumer(under_test), NULL), WEFT_OK);
+    REQUIRE(harness_await_metrics(under_test, all_ready_but_one, &least, PATIENCE_MS, NULL));
+    REQUIRE(least >= 2, "%u were ready", least);
+    trail_verdict verdict = finish(&self, under_test, 20000);
+    REQUIRE_EQ(verdict.begun, 20000);
+    tear_down(&self);
+}

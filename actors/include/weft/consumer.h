@@ -95,6 +95,13 @@ WEFT_EXPORT weft_status weft_consumer_stop(weft_consumer *consumer, int64_t time
 WEFT_EXPORT weft_status weft_consumer_pause(weft_consumer *consumer, const char *topic, int32_t partition);
 WEFT_EXPORT weft_status weft_consumer_resume(weft_consumer *consumer, const char *topic, int32_t partition);
 
+/* Replace all worker processes that weft started (engine = process) one by one, each when all others are ready: no
+ * rebalance, and no record is lost or run twice for it. `config` has what may be new: worker.command,
+ * worker.memory.max.bytes and worker.nice; NULL: all as before. Workers that do not start leave the rest as it is.
+ * Returns: WEFT_OK: it has begun; WEFT_EINVAL: another engine, or no worker.command; WEFT_ECONFIG: see
+ * weft_config_problems(); WEFT_ESTATE: it does not run; WEFT_ENOMEM. */
+WEFT_EXPORT weft_status weft_consumer_restart_workers(weft_consumer *consumer, const weft_config *config);
+
 /* All gauges now. Blocks until the actors have answered: microseconds, or as long as an inline handler takes; at most
  * 5 s. *ret_metrics is one piece: free() it. Returns: WEFT_OK; WEFT_ETIMEOUT; WEFT_ESTATE: it does not run. */
 WEFT_EXPORT weft_status weft_consumer_metrics(weft_consumer *consumer, weft_metrics **ret_metrics);

@@ -42,6 +42,7 @@ typedef struct weft_partition_metrics {
     double blocking_duration_seconds; /* age of that record since it came from Kafka */
     uint64_t blocking_key_hash;       /* of that record's key, as weft sorts keys into lanes; 0: no key */
     uint32_t blocking_attempt;        /* which one it runs, or waits for; 0: none in hand */
+    int32_t blocking_worker;          /* that holds it, by its number; -1: none */
     uint64_t gap_count;               /* ranges of unfinished offsets between frontier and the highest finished one */
     uint64_t queued;                  /* records in lanes, retries that wait included */
     uint64_t in_flight;               /* records at the engine, deferred ones included */
@@ -78,6 +79,53 @@ typedef struct weft_queue_metrics {
     uint32_t queued;
 } weft_queue_metrics;
 
+/* Where a worker process is in its life. */
+typedef enum weft_worker_state {
+    WEFT_WORKER_WAITING = 0, /* it ended, and will be started again */
+    WEFT_WORKER_STARTING,    /* it runs and has not said hello */
+    WEFT_WORKER_READY,
+    WEFT_WORKER_LEAVING, /* it finishes what it has */
+    WEFT_WORKER_ENDING,  /* it ended or was told to, and what it said last is being read */
+    WEFT_WORKER_STATES
+} weft_worker_state;
+
+/* Why workers ended. */
+typedef enum weft_worker_end {
+    WEFT_END_EXIT = 0, /* by itself: exit, signal, crash */
+    WEFT_END_GONE,     /* one that attached itself is not connected any more */
+    WEFT_END_DEADLINE, /* killed: handler.deadline.ms */
+    WEFT_END_SILENT,   /* killed: stopped, or no heartbeat */
+    WEFT_END_HOSTILE,  /* killed: it broke the protocol */
+    WEFT_END_FENCED,   /* killed: its partition had to go */
+    WEFT_END_TOLD,     /* stop, or rolling restart */
+    WEFT_ENDS
+} weft_worker_end;
+
+/* Worker processes together. */
+typedef struct weft_pool_metrics {
+    bool is_used;    /* false: the engine has threads, and all of this is 0 */
+    uint32_t wanted; /* that weft starts and keeps alive */
+    uint32_t by_state[WEFT_WORKER_STATES];
+    uint64_t ends[WEFT_ENDS]; /* by reason, ever */
+    uint64_t starts;          /* processes started, ever */
+    uint64_t attached;        /* workers that attached themselves, ever */
+    uint64_t records_held;    /* by workers, unfinished */
+    uint64_t frames_rejected; /* of workers, and of who was none */
+    uint64_t round_trip_ns;   /* of the last heartbeat of an idle worker, there and back; 0: none yet */
+} weft_pool_metrics;
+
+/* One worker process. */
+typedef struct weft_worker_metrics {
+    uint32_t number;
+    weft_worker_state state;
+    bool is_spawned; /* by weft; false: it attached itself */
+    int32_t pid;     /* 0: none now */
+    uint32_t records_held;
+    uint32_t starts;
+    double age_seconds; /* since it was started or attached */
+    char name[24];      /* cut short */
+} weft_worker_metrics;
+
 /* The whole consumer. */
 typedef struct weft_system_metrics {
     uint64_t as_of_ns;           /* monotonic time of the numbers */
@@ -97,9 +145,10 @@ typedef struct weft_system_metrics {
     uint64_t metadata_dropped; /* maps of which only the first part fitted: the rest may run again after a restart */
     uint32_t workers;          /* workers that take slices */
     uint32_t workers_busy;
-    bool is_paused;    /* back-pressure: nothing is read because the queue's credit is used up */
-    bool is_member;    /* of the group: it got its partitions, none perhaps, and did not lose them since */
-    bool is_connected; /* false: librdkafka said that no broker can be reached, and none has answered since */
+    weft_pool_metrics pool; /* engine = process */
+    bool is_paused;         /* back-pressure: nothing is read because the queue's credit is used up */
+    bool is_member;         /* of the group: it got its partitions, none perhaps, and did not lose them since */
+    bool is_connected;      /* false: librdkafka said that no broker can be reached, and none has answered since */
 } weft_system_metrics;
 
 /* All gauges at one time; one malloc'ed piece, topic names included: free() it. */
@@ -111,6 +160,8 @@ typedef struct weft_metrics {
     weft_topic_metrics *topics;
     size_t queue_count;
     weft_queue_metrics *queues; /* all virtual partitions of each topic that has an assigned partition */
+    size_t worker_count;
+    weft_worker_metrics *workers; /* engine = process: those that weft starts, and those that are attached */
 } weft_metrics;
 
 /* Bodies of the messages that a subscribed actor gets (weft_consumer_subscribe). WEFT_EVENT_COMPLETIONS has an array of
