@@ -10,128 +10,60 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "harness.h"
-#include "mock.h"
-#include "must.h"
 #include "produce.h"
 #include "require.h"
-#include "seeded.h"
-#include "trail.h"
+#include "stage.h"
 
 TestSuite(process_engine, .timeout = 60);
 
-enum { PATIENCE_MS = 30000 };
-
-typedef struct stage {
-    mock_cluster *mock;
-    trail *file;
-    char path[64];
-    char command[600];
-} stage;
+enum { PATIENCE_MS = STAGE_PATIENCE_MS };
 
 /* What a worker of each language must stand. */
-static const struct {
-    const char *name, *command;
-} languages[] = {
-    {"c", WEFT_BUILD_DIR "/tests/programs/trail_worker"},
-    {"python", "PYTHONPATH=" WEFT_SOURCE_DIR "/examples/workers/python /usr/bin/python3 " WEFT_SOURCE_DIR
-               "/tests/programs/trail_worker.py"},
-    {"python-batch", "TRAIL_BATCH=1 PYTHONPATH=" WEFT_SOURCE_DIR
-                     "/examples/workers/python /usr/bin/python3 " WEFT_SOURCE_DIR "/tests/programs/trail_worker.py"},
-};
-
-enum { C = 0, PYTHON, PYTHON_BATCH };
-
 #define IN_EACH_LANGUAGE(situation)                                                                                    \
     Test(process_engine, situation##__c) {                                                                             \
-        situation(C);                                                                                                  \
+        situation(STAGE_C);                                                                                            \
     }                                                                                                                  \
     Test(process_engine, situation##__python) {                                                                        \
-        situation(PYTHON);                                                                                             \
+        situation(STAGE_PYTHON);                                                                                       \
     }
 
-static void set_up(stage *self, int language, unsigned work_us) {
-    self->mock = mock_open(1);
-    mock_topic(self->mock, "t", 4);
-    self->file = trail_create(self->path);
-    snprintf(self->command, sizeof self->command, "TRAIL=%s TRAIL_US=%u %s", self->path, work_us,
-             languages[language].command);
-}
-
-static void tear_down(stage *self) {
-    trail_discard(&self->file, self->path);
-    mock_close(self->mock);
-}
-
-static harness *start(const stage *self, const char *const *more) {
-    const char *settings[40] = {"engine", "process", "worker.command", self->command, "commit.interval.ms", "20"};
-    size_t count = 6;
-    for (size_t i = 0; more && more[i]; i++) settings[count++] = more[i];
-    return harness_start(&(harness_plan){.bootstrap = mock_bootstrap(self->mock), .topics = "t", .settings = settings});
-}
-
-static void fill(const stage *self, uint64_t records, uint64_t keys) {
-    keyed_plan plan = {.topic = "t", .partitions = 4, .records = records, .keys = keys, .value_bytes = 100};
-    produce_keyed(mock_bootstrap(self->mock), &plan);
-}
-
-/* One record, of the key that stands in front of others. */
-static void put(const stage *self, const char *key, const char *value) {
-    test_producer *producer = producer_open(mock_bootstrap(self->mock), NULL);
-    producer_put(producer, &(produced_record){.topic = "t",
-                                              .partition = (int32_t)(atoi(key + 1) % 4),
-                                              .key = key,
-                                              .key_bytes = strlen(key),
-                                              .value = value,
-                                              .value_bytes = strlen(value)});
-    producer_close(producer);
-}
-
 static trail_verdict finish(stage *self, harness *under_test, uint64_t records) {
+    trail_verdict verdict;
     char text[2000];
-    harness_watch(under_test, "t", 4);
-    cr_expect(trail_await(self->file, records, PATIENCE_MS), "%llu of %llu records",
-              (unsigned long long)trail_judge(self->file, false).records, (unsigned long long)records);
-    cr_expect(harness_await_metrics(under_test, harness_is_committed, NULL, PATIENCE_MS, NULL), "not all committed");
-    REQUIRE_EQ(harness_stop(under_test, 10000), WEFT_OK);
-    cr_expect(harness_is_all_committed(under_test, text, sizeof text), "%s", text);
-    harness_free(&under_test);
-    trail_verdict verdict = trail_judge(self->file, true);
-    cr_expect(eq(u64, verdict.out_of_order, 0), "%s", verdict.example);
-    cr_expect(eq(u64, verdict.records, records));
+    cr_expect(stage_finish(self, under_test, records, &verdict, text, sizeof text), "%s", text);
     return verdict;
 }
 
-static void work__two_workers__each_record_once_in_order(int language) {
+static void work__two_workers__each_record_once_in_order(stage_language language) {
     stage self;
-    set_up(&self, language, 0);
-    fill(&self, 20000, 50);
+    STAGE_OPEN(&self, language, 0);
+    stage_fill(&self, 20000, 50);
     const char *settings[] = {"workers", "2", NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 20000);
+    trail_verdict verdict = finish(&self, stage_start(&self, settings), 20000);
     REQUIRE_EQ(verdict.begun, 20000);
     REQUIRE_EQ(verdict.done, 20000);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 IN_EACH_LANGUAGE(work__two_workers__each_record_once_in_order)
 
-static void death__by_the_record__it_is_charged_and_runs_again(int language) {
+static void death__by_the_record__it_is_charged_and_runs_again(stage_language language) {
     static const char *const deaths[] = {"kill 2", "segv 1", "abort 1", "exit 1"};
     stage self;
-    set_up(&self, language, 0);
-    fill(&self, 2000, 20);
+    STAGE_OPEN(&self, language, 0);
+    stage_fill(&self, 2000, 20);
     for (int i = 0; i < 4; i++) {
         char key[8];
         snprintf(key, sizeof key, "k%d", i);
-        put(&self, key, deaths[i]);
+        stage_put(&self, key, deaths[i]);
     }
     keyed_plan plan = {.topic = "t", .partitions = 4, .records = 2000, .keys = 20, .value_bytes = 100, .first = 2000};
     produce_keyed(mock_bootstrap(self.mock), &plan);
     const char *settings[] = {"workers", "2", "retry.backoff.ms", "1", "worker.restart.backoff.ms", "10", NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 4004);
+    trail_verdict verdict = finish(&self, stage_start(&self, settings), 4004);
     /* Those who died in a record died alone: nothing else was begun twice. */
     REQUIRE_EQ(verdict.cut, 5);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 IN_EACH_LANGUAGE(death__by_the_record__it_is_charged_and_runs_again)
@@ -145,14 +77,14 @@ static int32_t begun_by(const stage *self, size_t *place) {
 }
 
 /* Whoever began the latest record is killed, again and again. */
-static void death__kill_9_from_outside_forty_times__nothing_lost_order_kept(int language) {
+static void death__kill_9_from_outside_forty_times__nothing_lost_order_kept(stage_language language) {
     enum { RECORDS = 20000, KILLS = 40 };
     stage self;
-    set_up(&self, language, 30);
-    fill(&self, RECORDS, 40);
+    STAGE_OPEN(&self, language, 30);
+    stage_fill(&self, RECORDS, 40);
     const char *settings[] = {"workers", "3", "worker.restart.backoff.ms", "1", "worker.restart.backoff.max.ms",
                               "1",       NULL};
-    harness *under_test = start(&self, settings);
+    harness *under_test = stage_start(&self, settings);
     for (uint64_t kills = 0; kills < KILLS; kills++) {
         size_t place = trail_count(self.file);
         REQUIRE(trail_await(self.file, (kills + 1) * RECORDS / (KILLS + 2), PATIENCE_MS));
@@ -163,21 +95,21 @@ static void death__kill_9_from_outside_forty_times__nothing_lost_order_kept(int 
     cr_log_info("begun %llu cut %llu repeated %llu", (unsigned long long)verdict.begun, (unsigned long long)verdict.cut,
                 (unsigned long long)verdict.repeated);
     REQUIRE(verdict.cut > 0 && verdict.cut <= KILLS);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 IN_EACH_LANGUAGE(death__kill_9_from_outside_forty_times__nothing_lost_order_kept)
 
-static void deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged(int language) {
+static void deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged(stage_language language) {
     stage self;
-    set_up(&self, language, 0);
-    put(&self, "k1", "hang 1");
-    fill(&self, 1000, 20);
+    STAGE_OPEN(&self, language, 0);
+    stage_put(&self, "k1", "hang 1");
+    stage_fill(&self, 1000, 20);
     const char *settings[] = {"workers", "2", "handler.deadline.ms", "100", "worker.grace.ms", "20", "retry.backoff.ms",
                               "1",       NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 1001);
+    trail_verdict verdict = finish(&self, stage_start(&self, settings), 1001);
     REQUIRE_EQ(verdict.cut, 1);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 IN_EACH_LANGUAGE(deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged)
@@ -186,10 +118,10 @@ IN_EACH_LANGUAGE(deadline__a_worker_that_hangs__killed_in_steps_and_the_record_c
 Test(process_engine, silence__workers_stopped_from_outside__killed_and_their_records_run_again) {
     enum { RECORDS = 10000 };
     stage self;
-    set_up(&self, C, 30);
-    fill(&self, RECORDS, 40);
+    STAGE_OPEN(&self, STAGE_C, 30);
+    stage_fill(&self, RECORDS, 40);
     const char *settings[] = {"workers", "2", "worker.heartbeat.ms", "100", "max.attempts", "1", NULL};
-    harness *under_test = start(&self, settings);
+    harness *under_test = stage_start(&self, settings);
     for (uint64_t stops = 0; stops < 3; stops++) {
         size_t place = trail_count(self.file);
         REQUIRE(trail_await(self.file, (stops + 1) * RECORDS / 5, PATIENCE_MS));
@@ -198,19 +130,19 @@ Test(process_engine, silence__workers_stopped_from_outside__killed_and_their_rec
     }
     trail_verdict verdict = finish(&self, under_test, RECORDS);
     REQUIRE(verdict.cut <= 3);
-    tear_down(&self);
+    stage_close(&self);
 }
 
-static void failure__reported_by_the_worker__tried_again(int language) {
+static void failure__reported_by_the_worker__tried_again(stage_language language) {
     stage self;
-    set_up(&self, language, 0);
-    put(&self, "k1", "fail 2");
-    fill(&self, 1000, 20);
+    STAGE_OPEN(&self, language, 0);
+    stage_put(&self, "k1", "fail 2");
+    stage_fill(&self, 1000, 20);
     const char *settings[] = {"workers", "2", "retry.backoff.ms", "1", NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 1001);
+    trail_verdict verdict = finish(&self, stage_start(&self, settings), 1001);
     REQUIRE_EQ(verdict.failed, 2);
     REQUIRE_EQ(verdict.cut, 0);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 IN_EACH_LANGUAGE(failure__reported_by_the_worker__tried_again)
@@ -218,9 +150,9 @@ IN_EACH_LANGUAGE(failure__reported_by_the_worker__tried_again)
 /* What kills its worker meets the failure policy like any failure, while the others go on. */
 Test(process_engine, poison__kills_its_worker_each_time__given_up_after_max_attempts) {
     stage self;
-    set_up(&self, C, 0);
-    put(&self, "x2", "kill 9"); /* alone in its partition's lane of that key */
-    fill(&self, 1000, 20);
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_put(&self, "x2", "kill 9"); /* alone in its partition's lane of that key */
+    stage_fill(&self, 1000, 20);
     const char *settings[] = {"workers",
                               "2",
                               "max.attempts",
@@ -232,9 +164,9 @@ Test(process_engine, poison__kills_its_worker_each_time__given_up_after_max_atte
                               "worker.restart.backoff.ms",
                               "1",
                               NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 1000);
+    trail_verdict verdict = finish(&self, stage_start(&self, settings), 1000);
     REQUIRE_EQ(verdict.cut, 3);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 static bool has_begun(const weft_metrics *metrics, void *context) {
@@ -246,10 +178,10 @@ static bool has_begun(const weft_metrics *metrics, void *context) {
 /* What ignores everything is killed, and so its partition is free before anybody else has it. */
 Test(process_engine, stop__a_worker_that_hangs__it_is_killed_and_the_stop_ends) {
     stage self;
-    set_up(&self, C, 0);
-    put(&self, "k1", "hang 9");
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_put(&self, "k1", "hang 9");
     const char *settings[] = {"workers", "2", NULL};
-    harness *under_test = start(&self, settings);
+    harness *under_test = stage_start(&self, settings);
     REQUIRE(harness_await_metrics(under_test, has_begun, &self, PATIENCE_MS, NULL));
     weft_status status = harness_stop(under_test, 200);
     cr_expect(status == WEFT_OK || status == WEFT_EABANDONED, "%s", weft_status_text(status));
@@ -259,19 +191,19 @@ Test(process_engine, stop__a_worker_that_hangs__it_is_killed_and_the_stop_ends) 
         REQUIRE(kill(entry.pid, 0) != 0, "worker %d still lives", entry.pid);
     }
     harness_free(&under_test);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 /* A batch can't say which record it was at: those that may have been it run alone, until it is found. */
 Test(process_engine, death__in_a_batch__the_records_run_one_by_one_and_the_culprit_is_charged) {
     stage self;
-    set_up(&self, PYTHON_BATCH, 0);
-    fill(&self, 500, 20);
-    put(&self, "k1", "kill 1");
+    STAGE_OPEN(&self, STAGE_PYTHON_BATCH, 0);
+    stage_fill(&self, 500, 20);
+    stage_put(&self, "k1", "kill 1");
     const char *settings[] = {"workers", "1", "retry.backoff.ms", "1", "worker.restart.backoff.ms", "1", NULL};
-    trail_verdict verdict = finish(&self, start(&self, settings), 501);
+    trail_verdict verdict = finish(&self, stage_start(&self, settings), 501);
     REQUIRE(verdict.cut >= 2);
-    tear_down(&self);
+    stage_close(&self);
 }
 
 static bool all_ready_but_one(const weft_metrics *metrics, void *context) {
@@ -283,10 +215,10 @@ static bool all_ready_but_one(const weft_metrics *metrics, void *context) {
 
 Test(process_engine, rolling_restart__under_load__no_record_twice_and_never_two_away) {
     stage self;
-    set_up(&self, C, 200);
-    fill(&self, 20000, 60);
+    STAGE_OPEN(&self, STAGE_C, 200);
+    stage_fill(&self, 20000, 60);
     const char *settings[] = {"workers", "3", NULL};
-    harness *under_test = start(&self, settings);
+    harness *under_test = stage_start(&self, settings);
     uint32_t least = 3;
     REQUIRE(trail_await(self.file, 1000, PATIENCE_MS));
     REQUIRE_EQ(weft_consumer_restart_workers(harness_consumer(under_test), NULL), WEFT_OK);
@@ -294,5 +226,5 @@ Test(process_engine, rolling_restart__under_load__no_record_twice_and_never_two_
     REQUIRE(least >= 2, "%u were ready", least);
     trail_verdict verdict = finish(&self, under_test, 20000);
     REQUIRE_EQ(verdict.begun, 20000);
-    tear_down(&self);
+    stage_close(&self);
 }

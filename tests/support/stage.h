@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What tests of worker processes share: a mock with a topic "t" of four partitions, a trail, and workers of each
+ * language that write it.
+ */
+#ifndef SUPPORT_STAGE_H
+#define SUPPORT_STAGE_H
+
+#include "harness.h"
+#include "mock.h"
+#include "trail.h"
+
+enum { STAGE_PATIENCE_MS = 30000 };
+
+typedef enum stage_language { STAGE_C = 0, STAGE_PYTHON, STAGE_PYTHON_BATCH } stage_language;
+
+typedef struct stage {
+    mock_cluster *mock;
+    trail *file;
+    char path[64];     /* of the trail */
+    char command[600]; /* a worker */
+} stage;
+
+/* `build`, `source`: WEFT_BUILD_DIR and WEFT_SOURCE_DIR. A record takes `work_us`. */
+void stage_open(stage *self, const char *build, const char *source, stage_language language, unsigned work_us);
+void stage_close(stage *self);
+
+#define STAGE_OPEN(self, language, work_us) stage_open(self, WEFT_BUILD_DIR, WEFT_SOURCE_DIR, language, work_us)
+
+/* A consumer with engine = process; `more`: pairs of options, NULL at the end, or NULL. */
+harness *stage_start(const stage *self, const char *const *more);
+
+/* produce_keyed() into "t": records of `keys` keys. */
+void stage_fill(const stage *self, uint64_t records, uint64_t keys);
+/* One record; the number in its key says its partition. */
+void stage_put(const stage *self, const char *key, const char *value);
+
+/* Wait until so many records are done and committed, stop, and judge the trail. False: `ret_text` says why. */
+bool stage_finish(stage *self, harness *under_test, uint64_t records, trail_verdict *ret_verdict, char *ret_text,
+                  size_t text_bytes);
+
+#endif

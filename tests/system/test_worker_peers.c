@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Workers that attach themselves, and whoever else comes to their socket. The honest worker beside them must not feel
+ * anything of it.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "must.h"
+#include "peers.h"
+#include "produce.h"
+#include "require.h"
+#include "seeded.h"
+#include "stage.h"
+#include "wire.h"
+
+TestSuite(worker_peers, .timeout = 60);
+
+enum { PATIENCE_MS = STAGE_PATIENCE_MS, ANSWER_MS = 10000 };
+
+typedef struct meeting {
+    stage stage;
+    char directory[64];
+    char socket[80];
+    char token_file[80];
+    uint8_t token[WF_WIRE_TOKEN_BYTES];
+    harness *under_test;
+} meeting;
+
+static void begin(meeting *self, unsigned work_us, const char *const *more) {
+    STAGE_OPEN(&self->stage, STAGE_C, work_us);
+    snprintf(self->directory, sizeof self->directory, "/tmp/weft-workers-XXXXXX");
+    MUST(mkdtemp(self->directory), "no directory");
+    const char *settings[30] = {
+        "worker.directory", self->directory, "worker.attach.max", "3", "worker.heartbeat.ms", "200"};
+    for (size_t i = 0; more && more[i]; i++) settings[6 + i] = more[i];
+    self->under_test = stage_start(&self->stage, settings);
+    snprintf(self->socket, sizeof self->socket, "%s/workers", self->directory);
+    snprintf(self->token_file, sizeof self->token_file, "%s/token", self->directory);
+    FILE *file = fopen(self->token_file, "r");
+    MUST(file, "no token");
+    for (int i = 0; i < WF_WIRE_TOKEN_BYTES; i++) {
+        unsigned byte;
+        MUST(fscanf(file, "%2x", &byte) == 1, "a short token");
+        self->token[i] = (uint8_t)byte;
+    }
+    fclose(file);
+}
+
+/* The directory is ours, and must be empty then. */
+static void end(meeting *self) {
+    REQUIRE(rmdir(self->directory) == 0, "something was left behind in %s", self->directory);
+    stage_close(&self->stage);
+}
+
+static wf_peer *connect_to(const meeting *self) {
+    wf_peer *peer;
+    MUST(wf_peer_open(self->socket, &peer) == WEFT_OK, "no connection");
+    return peer;
+}
+
+static size_t put_hello(const meeting *self, uint8_t *frame, const char *name) {
+    wf_wire_hello hello = {
+        .version_low = 1, .version_high = 1, .pid = (uint32_t)getpid(), .name_bytes = (uint32_t)strlen(name)};
+    memcpy(hello.token, self->token, sizeof hello.token);
+    return (size_t)(wf_wire_put_hello(frame, &hello, name) - frame);
+}
+
+/* The type of the next frame that is no PING; 0: none came. */
+static int next_type(wf_peer *peer) {
+    const void *frame;
+    size_t bytes;
+    wf_wire_header header;
+    const char *why;
+    do {
+        if (!wf_peer_receive(peer, ANSWER_MS, &frame, &bytes)) return 0;
+        if (wf_wire_open(frame, bytes, &header, &why) != WEFT_OK) return -1;
+    } while (header.type == WF_WIRE_PING);
+    return header.type;
+}
+
+static pid_t attach(const meeting *self) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("WEFT_SOCKET", self->socket, 1);
+        setenv("WEFT_TOKEN_FILE", self->token_file, 1);
+        execl("/bin/sh", "sh", "-c", self->stage.command, NULL);
+        abort();
+    }
+    return pid;
+}
+
+static bool has_workers(const weft_metrics *metrics, void *context) {
+    return metrics->system.workers == *(const uint32_t *)context;
+}
+
+static bool await_workers(const meeting *self, uint32_t count) {
+    return harness_await_metrics(self->under_test, has_workers, &count, PATIENCE_MS, NULL);
+}
+
+static void finish(meeting *self, uint64_t records, trail_verdict *ret_verdict) {
+    char text[2000];
+    cr_expect(stage_finish(&self->stage, self->under_test, records, ret_verdict, text, sizeof text), "%s", text);
+}
+
+Test(worker_peers, attached__two_come_one_is_killed__the_other_goes_on_and_both_end_with_weft) {
+    enum { RECORDS = 6000 };
+    const char *settings[] = {"worker.command", "", NULL};
+    meeting self;
+    trail_verdict verdict;
+    int status;
+    begin(&self, 100, settings);
+    stage_fill(&self.stage, RECORDS, 40);
+    struct stat info;
+    REQUIRE(stat(self.directory, &info) == 0 && (info.st_mode & 0777) == 0700);
+    REQUIRE(await_workers(&self, 0)); /* a normal state */
+    pid_t first = attach(&self), second = attach(&self);
+    REQUIRE(await_workers(&self, 2));
+    REQUIRE(trail_await(self.stage.file, RECORDS / 4, PATIENCE_MS));
+    kill(first, SIGKILL);
+    REQUIRE(waitpid(first, &status, 0) == first);
+    finish(&self, RECORDS, &verdict);
+    REQUIRE(waitpid(second, &status, 0) == second);
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
+    REQUIRE(verdict.cut <= 1);
+    end(&self);
+}
+
+typedef struct rudeness {
+    const char *name;
+    bool greets; /* says a right HELLO first */
+    size_t bytes;
+    uint8_t frame[512];
+} rudeness;
+
+static size_t put(uint8_t *frame, wf_wire_type type, uint32_t count, uint32_t task, size_t more) {
+    memset(wf_wire_put_header(frame, type, count, task), 0, more);
+    return WF_WIRE_HEADER_BYTES + more;
+}
+
+static size_t make_rudenesses(const meeting *self, rudeness *list) {
+    size_t count = 0;
+    list[count++] = (rudeness){.name = "nothing", .bytes = 0};
+    list[count++] = (rudeness){.name = "garbage", .bytes = 7, .frame = "garbage"};
+    list[count++] = (rudeness){.name = "garbage after hello", .greets = true, .bytes = 7, .frame = "garbage"};
+    rudeness *at = &list[count++];
+    *at = (rudeness){.name = "work without hello"};
+    at->bytes = put(at->frame, WF_WIRE_DONE, 1, 1, WF_WIRE_DONE_BYTES);
+    at = &list[count++];
+    *at = (rudeness){.name = "wrong token"};
+    at->bytes = put_hello(self, at->frame, "x");
+    at->frame[40] ^= 1;
+    at = &list[count++];
+    *at = (rudeness){.name = "another version"};
+    at->bytes = put_hello(self, at->frame, "x");
+    at->frame[16] = at->frame[18] = 9;
+    at = &list[count++];
+    *at = (rudeness){.name = "hello twice", .greets = true};
+    at->bytes = put_hello(self, at->frame, "x");
+    at = &list[count++];
+    *at = (rudeness){.name = "done of a task that nobody has", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_DONE, 1, 4000000000, WF_WIRE_DONE_BYTES);
+    at = &list[count++];
+    *at = (rudeness){.name = "done cut short", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_DONE, 200, 1, WF_WIRE_DONE_BYTES);
+    at = &list[count++];
+    *at = (rudeness){.name = "what only weft says", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_WORK, 1, 1, WF_WIRE_RECORD_BYTES);
+    return count;
+}
+
+static uint64_t rejected(const meeting *self) {
+    weft_metrics *metrics;
+    MUST(weft_consumer_metrics(harness_consumer(self->under_test), &metrics) == WEFT_OK, "no metrics");
+    uint64_t count = metrics->system.pool.frames_rejected;
+    free(metrics);
+    return count;
+}
+
+Test(worker_peers, hostile__each_kind_of_frame__dropped_and_counted_while_the_work_goes_on) {
+    enum { RECORDS = 20000 };
+    const char *settings[] = {"workers", "1", NULL};
+    meeting self;
+    trail_verdict verdict;
+    rudeness list[16];
+    begin(&self, 20, settings);
+    REQUIRE(await_workers(&self, 1));
+    size_t count = make_rudenesses(&self, list);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t before = rejected(&self);
+        wf_peer *peer = connect_to(&self);
+        uint8_t hello[256];
+        if (list[i].greets) {
+            wf_peer_send(peer, hello, put_hello(&self, hello, "rude"));
+            REQUIRE_EQ(next_type(peer), WF_WIRE_WELCOME);
+        }
+        wf_peer_send(peer, list[i].frame, list[i].bytes);
+        REQUIRE_EQ(next_type(peer), WF_WIRE_REFUSED);
+        REQUIRE(rejected(&self) == before + 1, "%s", list[i].name);
+        wf_peer_close(&peer);
+    }
+    stage_fill(&self.stage, RECORDS, 40);
+    finish(&self, RECORDS, &verdict);
+    REQUIRE_EQ(verdict.begun, RECORDS);
+    end(&self);
+}
+
+/* Takes work and answers it wrongly: for records of others, in another order, twice. */
+Test(worker_peers, liar__answers_what_it_was_not_asked__its_records_run_elsewhere) {
+    enum { RECORDS = 2000 };
+    const char *settings[] = {"worker.command", "", NULL};
+    meeting self;
+    trail_verdict verdict;
+    begin(&self, 0, settings);
+    stage_fill(&self.stage, RECORDS, 40);
+    REQUIRE(harness_await_metrics(self.under_test, harness_is_assigned, NULL, PATIENCE_MS, NULL));
+    wf_peer *liar = connect_to(&self);
+    uint8_t hello[256], answer[WF_WIRE_HEADER_BYTES + 2 * WF_WIRE_DONE_BYTES];
+    wf_peer_send(liar, hello, put_hello(&self, hello, "liar"));
+    REQUIRE_EQ(next_type(liar), WF_WIRE_WELCOME);
+    const void *frame;
+    size_t bytes;
+    wf_wire_header header = {0};
+    const char *why;
+    while (header.type != WF_WIRE_WORK) {
+        REQUIRE(wf_peer_receive(liar, ANSWER_MS, &frame, &bytes));
+        REQUIRE_EQ(wf_wire_open(frame, bytes, &header, &why), WEFT_OK);
+        if (header.type != WF_WIRE_PING) continue;
+        put(answer, WF_WIRE_PONG, 0, header.task, 0);
+        wf_peer_send(liar, answer, WF_WIRE_HEADER_BYTES);
+    }
+    wf_wire_record record;
+    memcpy(&record, (const char *)frame + WF_WIRE_HEADER_BYTES, sizeof record);
+    wf_wire_put_header(answer, WF_WIRE_DONE, 2, header.task);
+    wf_wire_put_done(answer + WF_WIRE_HEADER_BYTES, &(wf_wire_done){.offset = record.offset});
+    wf_wire_put_done(answer + WF_WIRE_HEADER_BYTES + WF_WIRE_DONE_BYTES, &(wf_wire_done){.offset = record.offset});
+    wf_peer_send(liar, answer, sizeof answer);
+    while ((header.type = (uint8_t)next_type(liar)) != WF_WIRE_REFUSED) REQUIRE(header.type != 0);
+    pid_t honest = attach(&self);
+    /* What the liar said of its first record, before it lied, counts: that record is done. */
+    REQUIRE(trail_await(self.stage.file, RECORDS - 1, PATIENCE_MS));
+    wf_peer_close(&liar);
+    char text[2000];
+    stage_finish(&self.stage, self.under_test, RECORDS - 1, &verdict, text, sizeof text);
+    REQUIRE(verdict.begun == RECORDS - 1 && verdict.out_of_order == 0, "%s", text);
+    int status;
+    REQUIRE(waitpid(honest, &status, 0) == honest);
+    end(&self);
+}
+
+Test(worker_peers, crowd__a_thousand_connections__all_turned_away_and_no_descriptor_left) {
+    const char *settings[] = {"workers", "1", NULL};
+    meeting self;
+    trail_verdict verdict;
+    begin(&self, 0, settings);
+    REQUIRE(await_workers(&self, 1));
+    for (int i = 0; i < 1000; i++) {
+        wf_peer *peer = connect_to(&self);
+        wf_peer_send(peer, "?", 1);
+        if (i % 100 == 0) REQUIRE_EQ(next_type(peer), WF_WIRE_REFUSED);
+        wf_peer_close(&peer);
+    }
+    stage_fill(&self.stage, 1000, 10);
+    finish(&self, 1000, &verdict);
+    end(&self);
+}
