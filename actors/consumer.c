@@ -245,8 +245,10 @@ static void stop_actors(weft_consumer *consumer, uint64_t deadline_ns) {
         uint64_t until_ns = deadline_ns + (i == 0 ? poller_extra_ns : 0);
         if (i == engine && order[i] == cast->first_worker) patience_ns += processes_end_ns;
         if (until_ns < patience_ns) until_ns = patience_ns;
-        if (!wait_drained(consumer, order[i], until_ns))
-            wf_log(WEFT_LOG_WARN, "consumer", "actor %u was not drained in time", order[i]);
+        bool drained = wait_drained(consumer, order[i], until_ns);
+        if (!drained) wf_log(WEFT_LOG_WARN, "consumer", "actor %u was not drained in time", order[i]);
+        /* Nothing is finished after this, and everybody can still be asked. */
+        if (drained && order[i] == cast->poller) weft_consumer_metrics(consumer, &consumer->final_metrics);
     }
 }
 
@@ -321,6 +323,10 @@ weft_status weft_consumer_metrics(weft_consumer *consumer, weft_metrics **ret_me
     return WEFT_ETIMEOUT;
 }
 
+const weft_metrics *weft_consumer_final_metrics(const weft_consumer *consumer) {
+    return consumer->final_metrics;
+}
+
 const char *weft_consumer_error(const weft_consumer *consumer) {
     return consumer->error;
 }
@@ -352,6 +358,7 @@ void weft_consumer_free(weft_consumer **consumer_pointer) {
         return;
     }
     free(consumer->abandoned);
+    free(consumer->final_metrics);
     wf_options_free(&consumer->options);
     free_names(consumer);
     free(consumer);

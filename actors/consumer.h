@@ -60,6 +60,7 @@ struct weft_consumer {
     char error[WF_ERROR_BYTES];
     uint64_t ticket;
     wf_topic_names names; /* of topics, when the poller has ended */
+    weft_metrics *final_metrics; /* NULL: none */
     weft_abandoned *abandoned;
     size_t abandoned_count;
     weft_consumer *left_before; /* in the list of those that are kept for ever */

@@ -171,6 +171,11 @@ static void merge_system(weft_system_metrics *to, const weft_system_metrics *fro
         to->idle_ns = from->idle_ns;
         to->is_paused = from->is_paused;
     } else if (owner == WF_GAUGES_MANAGER) {
+        to->succeeded = from->succeeded;
+        to->failed = from->failed;
+        to->retried = from->retried;
+        to->begun_ns = from->begun_ns;
+        to->finished_ns = from->finished_ns;
         to->total_queued = from->total_queued;
         to->total_in_flight = from->total_in_flight;
         to->total_pending = from->total_pending;

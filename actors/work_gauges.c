@@ -84,6 +84,13 @@ void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *messa
     free(gauges.items);
     send_queues(self, env, message->from);
     wf_gauges_end end = {.ticket = ((const wf_ask *)message->body)->ticket, .owner = WF_GAUGES_MANAGER};
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        end.metrics.succeeded += self->slots[i].succeeded;
+        end.metrics.failed += self->slots[i].failed;
+        end.metrics.retried += self->slots[i].retried;
+    }
+    end.metrics.begun_ns = self->begun_ns;
+    end.metrics.finished_ns = self->finished_ns;
     end.metrics.total_queued = self->lanes.queued;
     end.metrics.metadata_refused = self->maps_refused;
     end.metrics.total_in_flight = self->lent_records + self->parked_records;

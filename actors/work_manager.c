@@ -334,6 +334,7 @@ static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *wo
         if (record->attempt > 1) self->retries_out++;
     }
     self->lent_records += slice->count;
+    if (self->begun_ns == 0) self->begun_ns = now_ns;
     wf_workers_sent(&self->workers, worker, slice->head, slice->count, now_ns);
     wf_slice work = {.head = slice->head, .count = slice->count, .worker = worker->index, .number = worker->number};
     weft_env_send(env, worker->actor, WF_MSG_WORK, &work, sizeof work);
@@ -494,6 +495,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     bool one_by_one = self->options.handler_deadline_ns && self->options.stuck_policy == WF_STUCK_ABANDON;
     wf_workers_init(&self->workers, one_by_one ? 1 : self->options.slice_max_records);
     self->workers.single = one_by_one;
+    self->workers.remote = self->options.fencer != 0;
     return wf_lanes_init(&self->lanes, self->options.ordering, self->options.null_key_serial,
                          self->options.virtual_partitions);
 }

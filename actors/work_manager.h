@@ -119,6 +119,8 @@ typedef struct wf_work_manager_state {
     wf_work_slot *slots;
     uint32_t slot_count;
     uint64_t maps_refused; /* committed maps that reached beyond the log */
+    uint64_t begun_ns;     /* when the first record was lent, */
+    uint64_t finished_ns;  /* when the last one was finished; 0: none was */
     uint32_t active_count; /* slots that are not GONE */
     uint32_t lent_records;
     uint32_t parked_records;

@@ -9,6 +9,9 @@
 /* How long a slice should take (units: ns). Short while somebody is idle, so that work spreads; longer when all are
  * busy, so that the price of a wake-up (13-50 us) is shared. Derived in the spike's section on slices; see bench/. */
 static const double slice_idle_ns = 200e3;
+/* Between processes a message wakes four threads there and back, and what they take is measured as if it were the
+ * handler's: slices must be long against it, or they stay short for ever. */
+static const double slice_idle_remote_ns = 1e6;
 static const double slice_busy_ns = 2e6;
 static const double lane_slice_ns = 4e6;
 /* Beyond this a second slice in a worker's hand gains nothing and is unfair to its records. */
@@ -98,7 +101,8 @@ static uint32_t clamp_size(const wf_workers *workers, double size) {
 
 uint32_t wf_workers_slice_size(const wf_workers *workers, const wf_worker_entry *entry, uint64_t waiting) {
     uint32_t idle = workers->load_count[0];
-    uint32_t size = clamp_size(workers, (entry->load == 0 ? slice_idle_ns : slice_busy_ns) / workers->handler_ns);
+    double idle_ns = workers->remote ? slice_idle_remote_ns : slice_idle_ns;
+    uint32_t size = clamp_size(workers, (entry->load == 0 ? idle_ns : slice_busy_ns) / workers->handler_ns);
     uint64_t share = idle > 1 ? (waiting + idle - 1) / idle : waiting;
     if (share < size) size = share ? (uint32_t)share : 1;
     return size;

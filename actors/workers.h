@@ -50,6 +50,7 @@ typedef struct wf_workers {
     uint32_t load_count[WF_SLICES_MAX + 1];
     uint32_t slice_max;
     bool single;       /* one slice per worker: set by who may have to give a worker up with what it holds */
+    bool remote;       /* they are other processes */
     double handler_ns; /* moving average per record */
 } wf_workers;
 

@@ -17,7 +17,6 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +24,7 @@
 #include <unistd.h>
 #include <weft/consumer.h>
 
-enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200, CREDIT = INT32_MAX };
+enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200 };
 
 typedef struct task {
     bool until_end;
@@ -33,18 +32,6 @@ typedef struct task {
     int argc; /* the command line, to be read again */
     char **argv;
 } task;
-
-/* What became of records, counted by an actor of ours. */
-typedef struct tally {
-    _Atomic uint64_t done;
-    _Atomic uint64_t given_up;
-    _Atomic uint64_t first_ns;
-    _Atomic uint64_t last_ns;
-} tally;
-
-typedef struct counter {
-    tally *tally;
-} counter;
 
 static weft_consumer *consumer;
 static volatile sig_atomic_t signals, hangups;
@@ -64,37 +51,18 @@ static void on_hangup(int number) {
     hangups++;
 }
 
-/* --- counting */
-
-static weft_status counter_init(void *state, weft_env *env, const void *argument) {
-    (void)env;
-    ((counter *)state)->tally = *(tally *const *)argument;
-    return WEFT_OK;
-}
-
-static void counter_on_completions(void *state, weft_env *env, const weft_message *message) {
-    tally *to = ((counter *)state)->tally;
-    const weft_event_completion *completion = message->body;
-    uint64_t count = message->body_bytes / sizeof *completion, done = 0;
-    for (uint64_t i = 0; i < count; i++) done += completion[i].success;
-    if (atomic_load(&to->done) + atomic_load(&to->given_up) == 0) atomic_store(&to->first_ns, weft_env_now_ns(env));
-    atomic_store(&to->last_ns, weft_env_now_ns(env));
-    atomic_fetch_add(&to->done, done);
-    atomic_fetch_add(&to->given_up, count - done);
-}
-
-static const weft_actor_class counter_class = {
-    .name = "counter",
-    .state_bytes = sizeof(counter),
-    .init = counter_init,
-    .on = {[WEFT_EVENT_COMPLETIONS] = counter_on_completions},
-};
-
-static void report(const tally *seen, size_t abandoned) {
-    uint64_t done = atomic_load(&seen->done), given_up = atomic_load(&seen->given_up);
-    double seconds = (double)(atomic_load(&seen->last_ns) - atomic_load(&seen->first_ns)) / 1e9;
-    printf("%-22s %" PRIu64 " done, %" PRIu64 " given up, %zu abandoned\n", "records", done, given_up, abandoned);
-    if (seconds > 0) printf("%-22s %.0f records/s (%.3f s)\n", "rate", (double)(done + given_up) / seconds, seconds);
+static void report(size_t abandoned) {
+    const weft_metrics *metrics = weft_consumer_final_metrics(consumer);
+    if (!metrics) {
+        printf("%-22s not known, %zu abandoned\n", "records", abandoned);
+        return;
+    }
+    const weft_system_metrics *seen = &metrics->system;
+    double seconds = (double)(seen->finished_ns - seen->begun_ns) / 1e9;
+    printf("%-22s %" PRIu64 " done, %" PRIu64 " given up, %zu abandoned\n", "records", seen->succeeded, seen->failed,
+           abandoned);
+    if (seen->finished_ns == 0) return;
+    printf("%-22s %.0f records/s (%.3f s)\n", "rate", (double)(seen->succeeded + seen->failed) / seconds, seconds);
 }
 
 /* --- command line */
@@ -201,8 +169,6 @@ static weft_status run(const task *job) {
 }
 
 static int process(const task *job, weft_config *config) {
-    tally seen = {0}, *seen_pointer = &seen;
-    weft_actor_id id;
     weft_status status = weft_consumer_new(config, NULL, NULL, &consumer);
     if (status != WEFT_OK) {
         char *problems = weft_config_problems(config);
@@ -210,8 +176,6 @@ static int process(const task *job, weft_config *config) {
         free(problems);
         return MISUSED;
     }
-    weft_consumer_spawn(consumer, &counter_class, &seen_pointer, &id);
-    weft_consumer_subscribe(consumer, id, true, false, CREDIT);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_hangup);
@@ -223,7 +187,7 @@ static int process(const task *job, weft_config *config) {
     const weft_abandoned *list;
     size_t abandoned = weft_consumer_abandoned(consumer, &list);
     if (reason != WEFT_OK) fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
-    if (started) report(&seen, abandoned);
+    if (started) report(abandoned);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     weft_consumer_free(&consumer);

@@ -574,3 +574,25 @@ Test(consumer_control, stop__at_any_moment__loses_nothing) {
     judge_free(judge);
     mock_close(mock);
 }
+
+/* What was counted outlives the partitions, and the run. */
+Test(consumer_control, final_metrics__after_the_stop__have_what_was_done) {
+    mock_cluster *mock = mock_open(1);
+    keyed_plan plan = {.topic = "t", .partitions = 2, .records = 3000, .keys = 100, .value_bytes = 50};
+    mock_topic(mock, "t", 2);
+    harness *under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t"});
+    cr_expect(weft_consumer_final_metrics(harness_consumer(under_test)) == NULL);
+    produce_keyed(mock_bootstrap(mock), &plan);
+    harness_expect(under_test, "t", 2);
+    cr_expect(harness_await_all(under_test, PATIENCE_MS));
+    cr_expect(eq(int, harness_stop(under_test, 10000), WEFT_OK));
+    const weft_metrics *metrics = weft_consumer_final_metrics(harness_consumer(under_test));
+    cr_assert(metrics != NULL);
+    cr_expect(eq(u64, metrics->system.succeeded, 3000));
+    cr_expect(eq(u64, metrics->system.failed, 0));
+    cr_expect(eq(u64, metrics->system.retried, 0));
+    cr_expect(metrics->system.begun_ns > 0 && metrics->system.finished_ns > metrics->system.begun_ns);
+    cr_expect(eq(u64, metrics->system.total_queued + metrics->system.total_in_flight, 0));
+    harness_free(&under_test);
+    mock_close(mock);
+}

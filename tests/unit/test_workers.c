@@ -193,3 +193,16 @@ Test(workers, histories__lists_and_picks_stay_right) {
         wf_workers_deinit(&workers);
     }
 }
+
+/* What messages between processes cost is in the measured time: 2 us for each of the records below, mostly that. */
+Test(workers, slice_size__other_processes__long_against_the_way_there) {
+    wf_workers workers;
+    begin(&workers, 256, 2, 2.0 * 1000);
+    REQUIRE_EQ(wf_workers_slice_size(&workers, workers.entries[0], 100000), 100);
+    workers.remote = true;
+    REQUIRE_EQ(wf_workers_slice_size(&workers, workers.entries[0], 100000), 256);
+    REQUIRE_EQ(wf_workers_slice_size(&workers, workers.entries[0], 20), 10);
+    workers.handler_ns = 50.0 * 1000;
+    REQUIRE_EQ(wf_workers_slice_size(&workers, workers.entries[0], 100000), 20);
+    wf_workers_deinit(&workers);
+}

@@ -106,6 +106,10 @@ WEFT_EXPORT weft_status weft_consumer_restart_workers(weft_consumer *consumer, c
  * 5 s. *ret_metrics is one piece: free() it. Returns: WEFT_OK; WEFT_ETIMEOUT; WEFT_ESTATE: it does not run. */
 WEFT_EXPORT weft_status weft_consumer_metrics(weft_consumer *consumer, weft_metrics **ret_metrics);
 
+/* After stop: all gauges as they were when the group had been left; its partitions are gone, what was counted is there.
+ * NULL: not stopped, or they could not be had. Lives until free. */
+WEFT_EXPORT const weft_metrics *weft_consumer_final_metrics(const weft_consumer *consumer);
+
 /* The port of the HTTP endpoint (metrics.enabled), which is another than metrics.port when that is 0; 0: none is open.
  * From start until stop. */
 WEFT_EXPORT uint16_t weft_consumer_metrics_port(const weft_consumer *consumer);

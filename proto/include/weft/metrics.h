@@ -136,6 +136,11 @@ typedef struct weft_system_metrics {
     uint64_t reserved_bytes;     /* what the record pool has from the system, for those and later ones */
     uint64_t librdkafka_records; /* read by librdkafka and waiting in its queue */
     uint64_t fetched;            /* records read from Kafka */
+    uint64_t succeeded;          /* of all partitions, those that went away too: finished by success */
+    uint64_t failed;             /* finished by the failure policy */
+    uint64_t retried;            /* failed attempts that were, or will be, tried again */
+    uint64_t begun_ns;           /* monotonic time at which the first record was given to a worker; 0: none was */
+    uint64_t finished_ns;        /* and at which the last one was finished; 0: none was */
     uint64_t commits;            /* successful commit requests */
     uint64_t commit_failures;
     uint64_t assignments;      /* rebalances that gave or took partitions */
