@@ -8,7 +8,7 @@
 
 # To build the library and the examples.
 WEFT_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config librdkafka-dev libzmq3-dev libxxhash-dev
-libcivetweb-dev libjansson-dev zlib1g-dev"
+libcivetweb-dev libjansson-dev libzstd-dev zlib1g-dev"
 
 # A tool counts as present wherever it comes from; a library only as a package.
 package_is_present() {

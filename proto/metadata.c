@@ -35,6 +35,7 @@
 #include <xxhash.h>
 
 #include "check.h"
+#include "run_list.h"
 
 enum {
     HEAD_BYTES = 3,
@@ -366,33 +367,14 @@ static bool get_value(bit_reader *reader, unsigned code, uint64_t *ret_value) {
     return false;
 }
 
-/* Grows by doubling; the text's length bounds it (three runs to a character at most). */
-typedef struct run_list {
-    wf_offset_run *runs;
-    size_t count;
-    size_t capacity;
-} run_list;
-
-static bool append_run(run_list *list, int64_t first, int64_t end) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 16;
-        wf_offset_run *runs = realloc(list->runs, capacity * sizeof *runs);
-        if (!runs) return false;
-        list->runs = runs;
-        list->capacity = capacity;
-    }
-    list->runs[list->count++] = (wf_offset_run){.first = first, .end = end};
-    return true;
-}
-
-static weft_status read_bitset(bit_reader *reader, int64_t base, uint64_t span_max, run_list *list) {
+static weft_status read_bitset(bit_reader *reader, int64_t base, uint64_t span_max, wf_run_list *list) {
     size_t at = 0;
     for (;;) {
         size_t first = find_bit(reader, at, true);
         if (first == reader->bit_count) break;
         at = find_bit(reader, first, false);
         if (at + 1 > span_max) return WEFT_ECORRUPT;
-        if (!append_run(list, base + 1 + (int64_t)first, base + 1 + (int64_t)at)) return WEFT_ENOMEM;
+        if (!wf_run_list_append(list, base + 1 + (int64_t)first, base + 1 + (int64_t)at)) return WEFT_ENOMEM;
     }
     return list->count > 0 && reader->bit_count - at < 6 ? WEFT_OK : WEFT_ECORRUPT;
 }
@@ -401,7 +383,7 @@ static bool is_code(unsigned code) {
     return code <= RICE_MAX || (code > GROUP_BASE && code <= GROUP_BASE + GROUP_MAX);
 }
 
-static weft_status read_runs(bit_reader *reader, int64_t base, uint64_t span_max, run_list *list) {
+static weft_status read_runs(bit_reader *reader, int64_t base, uint64_t span_max, wf_run_list *list) {
     unsigned gap_code = (unsigned)get_bits(reader, 6);
     unsigned length_code = (unsigned)get_bits(reader, 6);
     if (!is_code(gap_code) || !is_code(length_code)) return WEFT_ECORRUPT;
@@ -412,7 +394,7 @@ static weft_status read_runs(bit_reader *reader, int64_t base, uint64_t span_max
         uint64_t first = reach + gap + 1;
         reach = first + length + 1;
         if (reach > span_max) return WEFT_ECORRUPT;
-        if (!append_run(list, base + (int64_t)first, base + (int64_t)reach)) return WEFT_ENOMEM;
+        if (!wf_run_list_append(list, base + (int64_t)first, base + (int64_t)reach)) return WEFT_ENOMEM;
     }
     return list->count > 0 && reader->bit_count - reader->at < 6 ? WEFT_OK : WEFT_ECORRUPT;
 }
@@ -440,7 +422,7 @@ weft_status wf_metadata_decode(int64_t base, const char *text, size_t bytes, wf_
     if (!load(&reader, text + HEAD_BYTES, bytes - HEAD_BYTES - CHECKSUM_BYTES)) return WEFT_ECORRUPT;
     uint64_t span_max = (uint64_t)(INT64_MAX - base);
     if (span_max > (uint64_t)WF_METADATA_SPAN_MAX) span_max = (uint64_t)WF_METADATA_SPAN_MAX;
-    run_list list = {0};
+    wf_run_list list = {0}; /* the text's length bounds it: three runs to a character at most */
     weft_status status =
         text[2] == 'B' ? read_bitset(&reader, base, span_max, &list) : read_runs(&reader, base, span_max, &list);
     if (status != WEFT_OK) {

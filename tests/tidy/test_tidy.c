@@ -210,7 +210,7 @@ static void rule_headers(const source *file) {
         {"xxhash.h", "proto/metadata.c"},
         {"civetweb.h", "actors/http.c"},
         {"lz4", "none"},
-        {"zstd", "none"},
+        {"zstd", "proto/metadata_confluent.c"},
         {"zlib", "actors/page.c"},
         {"jansson.h", "actors/status_json.c"},
     };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The native commit-metadata format: identity, exact and smallest size, bounds, damage, hostile and foreign text.
+ * The native commit-metadata format: identity, exact and smallest size, bounds, damage and hostile text.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -415,37 +415,4 @@ Test(metadata, random_text_with_a_right_checksum__what_is_read_is_a_map_and_surv
         free(runs);
     }
     cr_assert(gt(uint, accepted, 5000));
-}
-
-static char *read_golden(const char *name) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/tests/golden/%s", WEFT_SOURCE_DIR, name);
-    FILE *file = fopen(path, "rb");
-    cr_assert(file != NULL, "%s", path);
-    char *content = calloc(1, 1 << 20);
-    cr_assert(gt(sz, fread(content, 1, (1 << 20) - 1, file), 1000));
-    fclose(file);
-    return content;
-}
-
-Test(metadata, foreign_metadata__refused) {
-    static const char *const files[] = {"confluent.json", "pyrallel.json"};
-    for (size_t f = 0; f < 2; f++) {
-        char *content = read_golden(files[f]);
-        size_t seen = 0;
-        for (char *at = content; (at = strstr(at, "\"committed_offset\": ")) != NULL;) {
-            int64_t base = strtoll(at + 20, NULL, 10);
-            char *text = strstr(at, "\"metadata\": \"");
-            cr_assert(text != NULL);
-            text += 13;
-            at = strchr(text, '"');
-            size_t bytes = (size_t)(at - text);
-            if (bytes == 0) continue;
-            seen++;
-            cr_assert(eq(int, decode_only(base < 0 ? 0 : base, text, bytes), WEFT_ECORRUPT), "%s: %.*s", files[f],
-                      (int)bytes, text);
-        }
-        cr_assert(gt(sz, seen, 5), "%s", files[f]);
-        free(content);
-    }
 }
