@@ -165,19 +165,20 @@ static size_t naive_pyrallel(const map *m, char *text) {
     static char runs[NAIVE_MAX], bits[NAIVE_MAX];
     int64_t span;
     const unsigned char *flags = flags_of(m, &span);
-    int runs_bytes = sprintf(runs, "R"), bits_bytes = sprintf(bits, "B%" PRId64 ":", m->base);
+    int runs_bytes = snprintf(runs, 64, "R"), bits_bytes = snprintf(bits, 64, "B%" PRId64 ":", m->base);
     for (size_t i = 0; i < m->count; i++) {
         const wf_offset_run *run = &m->runs[i];
-        runs_bytes += sprintf(runs + runs_bytes, i ? ",%" PRId64 : "%" PRId64, run->first);
-        if (run->end - run->first > 1) runs_bytes += sprintf(runs + runs_bytes, "-%" PRId64, run->end - 1);
+        runs_bytes += snprintf(runs + runs_bytes, 64, i ? ",%" PRId64 : "%" PRId64, run->first);
+        if (run->end - run->first > 1) runs_bytes += snprintf(runs + runs_bytes, 64, "-%" PRId64, run->end - 1);
     }
     for (int64_t at = 0; at < span; at += 8) {
         unsigned byte = 0;
         for (int bit = 0; bit < 8 && at + bit < span; bit++) byte |= (unsigned)flags[at + bit] << bit;
-        bits_bytes += sprintf(bits + bits_bytes, "%02x", byte);
+        bits_bytes += snprintf(bits + bits_bytes, 64, "%02x", byte);
     }
-    strcpy(text, runs_bytes <= bits_bytes ? runs : bits);
-    return strlen(text);
+    int bytes = runs_bytes <= bits_bytes ? runs_bytes : bits_bytes;
+    memcpy(text, runs_bytes <= bits_bytes ? runs : bits, (size_t)bytes);
+    return (size_t)bytes;
 }
 
 /* The four bodies of Confluent's, with their magic; false: not available. */
@@ -309,6 +310,23 @@ Test(metadata_format, random_maps__the_text_of_a_naive_writer_and_back) {
     cr_assert(gt(u32, fitted[1], 1000));
 }
 
+/* Numbers of two bytes reach to 32767. */
+Test(metadata_format, confluent__at_the_end_of_two_bytes__goes_over_to_four) {
+    static const struct {
+        int64_t gap, length;
+        const char *form;
+    } rows[] = {{32767, 1, "RunLength"}, {32768, 1, "RunLengthV2"}, {1, 32767, "RunLength"}, {1, 32768, "RunLengthV2"}};
+    char text[64];
+    size_t bytes;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        map *m = maps;
+        *m = (map){.base = 9, .count = 1, .runs = {{9 + rows[i].gap, 9 + rows[i].gap + rows[i].length}}};
+        REQUIRE_EQ(wf_metadata_confluent.encode(m->base, m->runs, 1, text, sizeof text, &bytes), WEFT_OK);
+        cr_assert(eq(str, (char *)wf_metadata_confluent.form(text, bytes), (char *)rows[i].form));
+        expect_reads(&wf_metadata_confluent, m, text, bytes, i);
+    }
+}
+
 /* All eight encodings of Confluent's are read, also those that its writer would not have chosen. */
 Test(metadata_format, random_maps__every_encoding_with_and_without_zstd__read) {
     static unsigned char raw[NAIVE_MAX], packed[NAIVE_MAX];
@@ -348,13 +366,21 @@ static weft_status decode_only(int64_t base, const char *text, size_t bytes) {
     return status;
 }
 
-Test(metadata_format, hostile_text__is_a_map_or_refused) {
-    static const struct {
-        const char *text;
-        int64_t base;
-        weft_status status;
-        const char *why;
-    } rows[] = {
+typedef struct hostile {
+    const char *text;
+    int64_t base;
+    weft_status status;
+    const char *why;
+} hostile;
+
+static void expect_each(const hostile *rows, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        cr_assert(eq(int, decode_only(rows[i].base, rows[i].text, strlen(rows[i].text)), rows[i].status), "%s: %s",
+                  rows[i].text, rows[i].why);
+}
+
+Test(metadata_format, hostile_pyrallel_text__is_a_map_or_refused) {
+    static const hostile rows[] = {
         {"", 5, WEFT_OK, "nothing"},
         {"hello", 5, WEFT_ECORRUPT, "of nobody"},
         {"R", 5, WEFT_OK, "no run"},
@@ -394,6 +420,12 @@ Test(metadata_format, hostile_text__is_a_map_or_refused) {
         {"B", 5, WEFT_ECORRUPT, "nothing else"},
         {"O", 5, WEFT_OK, "given up"},
         {"Oh", 5, WEFT_ECORRUPT, "begins like it"},
+    };
+    expect_each(rows, sizeof rows / sizeof rows[0]);
+}
+
+Test(metadata_format, hostile_confluent_text__is_a_map_or_refused) {
+    static const hostile rows[] = {
         {"bAAGOgA=", 10, WEFT_OK, "a short bitset"},
         {"bAAGOgA", 10, WEFT_ECORRUPT, "padding cut off"},
         {"bAAGOgB=", 10, WEFT_ECORRUPT, "bits behind the last byte"},
@@ -428,9 +460,7 @@ Test(metadata_format, hostile_text__is_a_map_or_refused) {
         {"AgAAAAA=", 5, WEFT_ECORRUPT, "Kafka Streams"},
         {"bAAGOgA=", -1, WEFT_ECORRUPT, "no such base"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        cr_assert(eq(int, decode_only(rows[i].base, rows[i].text, strlen(rows[i].text)), rows[i].status), "%s: %s",
-                  rows[i].text, rows[i].why);
+    expect_each(rows, sizeof rows / sizeof rows[0]);
 }
 
 /* A hundred characters that unpack to as much as they like. */
