@@ -12,7 +12,6 @@
 #include "engine.h"
 #include "exporter.h"
 #include "log.h"
-#include "metadata.h"
 #include "metadata_encoder.h"
 #include "offset_tracker.h"
 #include "pages.h"
@@ -215,6 +214,11 @@ static weft_status spawn(weft_consumer *consumer, uint32_t loop, const weft_acto
     return status;
 }
 
+/* The option's numbers are the codec's. */
+_Static_assert((int)WF_WRITE_NATIVE == (int)WF_METADATA_NATIVE && (int)WF_WRITE_PYRALLEL == (int)WF_METADATA_PYRALLEL &&
+                   (int)WF_WRITE_CONFLUENT == (int)WF_METADATA_CONFLUENT,
+               "metadata.format is handed on as it is");
+
 static wf_work_manager_options manager_options(const weft_consumer *consumer) {
     const wf_options *options = &consumer->options;
     const wf_cast *cast = &consumer->cast;
@@ -245,9 +249,7 @@ static wf_work_manager_options manager_options(const weft_consumer *consumer) {
         .fencer = has_processes(consumer) ? cast->first_worker : 0,
         .slice_max_bytes = has_processes(consumer) ? process_slice_bytes : 0,
         .stuck_grace_ns = (uint64_t)options->stuck_grace_ms * ms,
-        .map_span = wf_metadata_span_that_fits((size_t)options->metadata_max_bytes),
-        .map_runs = wf_metadata_runs_that_fit((size_t)options->metadata_max_bytes),
-        .map_bytes = (uint64_t)options->metadata_max_bytes,
+        .map_format = (wf_metadata_format)options->metadata_format,
     };
 }
 
@@ -288,6 +290,7 @@ static weft_status spawn_ring(weft_consumer *consumer, uint32_t *ret_manager_loo
         status = loop_named(consumer->system, placements[i].loops[column], names, &count, &loops[i]);
     if (status == WEFT_OK) status = spawn_poller(consumer, loops[0]);
     wf_work_manager_options manager = manager_options(consumer);
+    wf_work_set_map_limit(&manager, (size_t)options->metadata_max_bytes);
     if (status == WEFT_OK) status = spawn(consumer, loops[1], &wf_work_manager, &manager, cast->manager);
     wf_offset_tracker_options tracker = {.manager = cast->manager,
                                          .encoder = cast->encoder,
@@ -296,7 +299,8 @@ static weft_status spawn_ring(weft_consumer *consumer, uint32_t *ret_manager_loo
     wf_metadata_encoder_options encoder = {.tracker = cast->tracker,
                                            .poller = cast->poller,
                                            .manager = cast->manager,
-                                           .max_bytes = (uint32_t)options->metadata_max_bytes};
+                                           .max_bytes = (uint32_t)options->metadata_max_bytes,
+                                           .format = (wf_metadata_format)options->metadata_format};
     if (status == WEFT_OK) status = spawn(consumer, loops[3], &wf_metadata_encoder, &encoder, cast->encoder);
     *ret_manager_loop = loops[1];
     return status;

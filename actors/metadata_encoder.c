@@ -5,7 +5,8 @@
  *
  * Invariants:
  * 1. Order is kept: a DRAINED leaves behind the COMMITs of the snapshots that came before it.
- * 2. Committed metadata is foreign input: whatever it holds, the partition starts.
+ * 2. Committed metadata is foreign input: whatever it holds, the partition starts. A map of another format counts like
+ * one of ours.
  * 3. A map that does not fit is cut: as many of its lowest runs as fit are committed, which is logged and counted. The
  * work manager's gate keeps this from happening, unless the broker takes less than it was said to.
  */
@@ -15,13 +16,24 @@
 
 #include "check.h"
 #include "messages.h"
-#include "metadata.h"
 
 typedef struct encoder {
     wf_metadata_encoder_options options;
+    const wf_metadata_codec *codec;
     uint64_t refused; /* metadata that was no map of ours */
     uint64_t dropped; /* maps that did not fit whole */
 } encoder;
+
+/* Somebody moves in, or comes back. */
+static void tell_foreign(const encoder *self, weft_env *env, const wf_restore *restore, size_t count) {
+    wf_metadata_format format = wf_metadata_format_of(restore->metadata, restore->metadata_bytes);
+    if (format == self->options.format) return;
+    weft_env_log(
+        env, WEFT_LOG_INFO,
+        "committed metadata of another format read topic=%s partition=%d offset=%lld format=%s form=%s runs=%zu",
+        restore->topic, restore->partition, (long long)restore->base, wf_metadata_codec_of(format)->name,
+        wf_metadata_codec_of(format)->form(restore->metadata, restore->metadata_bytes), count);
+}
 
 static void on_restore(void *state, weft_env *env, const weft_message *message) {
     encoder *self = state;
@@ -34,7 +46,7 @@ static void on_restore(void *state, weft_env *env, const weft_message *message) 
     if (restore->base >= 0 && restore->metadata_bytes) {
         size_t count = 0;
         weft_status status =
-            wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes, &assigned.runs, &count);
+            wf_metadata_decode_any(restore->base, restore->metadata, restore->metadata_bytes, &assigned.runs, &count);
         assigned.count = (uint32_t)count;
         assigned.refused = status != WEFT_OK;
         if (assigned.refused) {
@@ -43,6 +55,8 @@ static void on_restore(void *state, weft_env *env, const weft_message *message) 
                          "committed metadata not used topic=%s partition=%d offset=%lld bytes=%u: %s", restore->topic,
                          restore->partition, (long long)restore->base, restore->metadata_bytes,
                          weft_status_text(status));
+        } else {
+            tell_foreign(self, env, restore, count);
         }
     }
     free(restore->metadata);
@@ -50,11 +64,11 @@ static void on_restore(void *state, weft_env *env, const weft_message *message) 
 }
 
 /* How many runs, from the lowest on, fit: a longer map is never smaller. */
-static size_t runs_that_fit(int64_t base, const wf_offset_run *runs, size_t count, size_t max_bytes) {
+static size_t runs_that_fit(const encoder *self, int64_t base, const wf_offset_run *runs, size_t count) {
     size_t fit = 0;
     while (fit < count) {
         size_t middle = fit + (count - fit + 1) / 2;
-        if (wf_metadata_size(base, runs, middle) <= max_bytes)
+        if (self->codec->size(base, runs, middle) <= self->options.max_bytes)
             fit = middle;
         else
             count = middle - 1;
@@ -63,21 +77,21 @@ static size_t runs_that_fit(int64_t base, const wf_offset_run *runs, size_t coun
 }
 
 static void encode(encoder *self, weft_env *env, const wf_offset_run *runs, size_t count, wf_commit *commit) {
-    size_t size = count ? wf_metadata_size(commit->offset, runs, count) : 0;
-    if (size > self->options.max_bytes) {
+    size_t size = self->codec->size(commit->offset, runs, count);
+    if (size > self->options.max_bytes && count > 0) {
         size_t all = count;
-        count = runs_that_fit(commit->offset, runs, count, self->options.max_bytes);
+        count = runs_that_fit(self, commit->offset, runs, count);
         weft_env_log(env, WEFT_LOG_WARN,
                      "map does not fit slot=%u frontier=%lld bytes=%zu limit=%u: committed with %zu of %zu runs",
                      commit->slot, (long long)commit->offset, size, self->options.max_bytes, count, all);
         self->dropped++;
-        size = count ? wf_metadata_size(commit->offset, runs, count) : 0;
+        size = self->codec->size(commit->offset, runs, count);
     }
-    if (size == 0) return;
+    if (size == 0 || size > self->options.max_bytes) return; /* an empty map may have a text too */
     commit->metadata = malloc(size + 1);
     WF_CHECK(commit->metadata != NULL);
     size_t written = 0;
-    WF_CHECK(wf_metadata_encode(commit->offset, runs, count, commit->metadata, size, &written) == WEFT_OK);
+    WF_CHECK(self->codec->encode(commit->offset, runs, count, commit->metadata, size, &written) == WEFT_OK);
     WF_CHECK(written == size);
     commit->metadata[size] = '\0';
     commit->metadata_bytes = (uint32_t)size;
@@ -113,7 +127,7 @@ static void on_too_large(void *state, weft_env *env, const weft_message *message
     size_t count = 0;
     wf_check_partition(commit.slot, commit.epoch);
     learn_limit(self, env, commit.metadata_bytes);
-    WF_CHECK(wf_metadata_decode(commit.offset, commit.metadata, commit.metadata_bytes, &runs, &count) == WEFT_OK);
+    WF_CHECK(self->codec->decode(commit.offset, commit.metadata, commit.metadata_bytes, &runs, &count) == WEFT_OK);
     free(commit.metadata);
     commit.metadata = NULL;
     commit.metadata_bytes = 0;
@@ -130,7 +144,10 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
 
 static weft_status init(void *state, weft_env *env, const void *argument) {
     (void)env;
-    ((encoder *)state)->options = *(const wf_metadata_encoder_options *)argument;
+    encoder *self = state;
+    self->options = *(const wf_metadata_encoder_options *)argument;
+    self->codec = wf_metadata_codec_of(self->options.format);
+    if (self->options.max_bytes > self->codec->text_max) self->options.max_bytes = (uint32_t)self->codec->text_max;
     return WEFT_OK;
 }
 

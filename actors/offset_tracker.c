@@ -11,6 +11,8 @@
  * 5. What an epoch completed outlives it, in case its last commit does not: if the partition comes back, and Kafka
  * still has the very offset that we committed last, nobody else was at it, and what we know of it counts on. A
  * committed map is part of that knowledge only once the log has been seen to reach so far.
+ * 6. A committed map that takes more than a MiB as bits is laid out only when the log was seen to reach so far: ten
+ * characters can claim a billion offsets.
  */
 #include "offset_tracker.h"
 
@@ -24,6 +26,7 @@
 enum {
     TIMER_COMMIT = 0,
     KEPT_WORDS_MAX = 1 << 14, /* of a window that outlives its epoch: a million offsets */
+    EAGER_SPAN_MAX = 1 << 23, /* of a map that is laid out before the log was seen */
 };
 
 typedef struct tracked {
@@ -37,6 +40,8 @@ typedef struct tracked {
     bool adopted; /* the window holds more than was committed */
     bool came;    /* something of this epoch: the bounds of the log agree with the window */
     wf_offset_window window;
+    wf_offset_run *wide; /* a committed map that waits (invariant 6); malloc'ed, NULL: none */
+    uint32_t wide_count;
     uint64_t completed;      /* COMPLETED entries of this epoch */
     int64_t committed;       /* -1: nothing yet */
     uint32_t metadata_bytes; /* of the last commit */
@@ -144,6 +149,32 @@ static void adopt_kept(tracker *self, weft_env *env, tracked *slot, wf_assigned 
 
 /* --- assignment */
 
+static void forget_wide(tracked *slot) {
+    free(slot->wide);
+    slot->wide = NULL;
+}
+
+static bool put_off(tracked *slot, const wf_assigned *assigned) {
+    if (assigned->count == 0 || assigned->runs[assigned->count - 1].end - assigned->base <= EAGER_SPAN_MAX)
+        return false;
+    slot->wide = malloc(assigned->count * sizeof *slot->wide);
+    if (!slot->wide) return false;
+    memcpy(slot->wide, assigned->runs, assigned->count * sizeof *slot->wide);
+    slot->wide_count = assigned->count;
+    return true;
+}
+
+/* Something comes, and nobody refused the map. The work manager counts on it already. */
+static void lay_out_wide(tracker *self, weft_env *env, tracked *slot) {
+    if (!slot->wide) return;
+    if (wf_window_restore(&slot->window, slot->wide, slot->wide_count) != WEFT_OK)
+        weft_env_fail(env, WEFT_ENOMEM, "no memory for the committed map of partition %d of topic %s: %lld offsets",
+                      slot->partition, slot->topic,
+                      (long long)(slot->wide[slot->wide_count - 1].end - slot->window.frontier));
+    forget_wide(slot);
+    note_change(self, slot);
+}
+
 static void on_assigned(void *state, weft_env *env, const weft_message *message) {
     tracker *self = state;
     wf_assigned assigned = *(const wf_assigned *)message->body;
@@ -164,14 +195,15 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
                       .kept = slot->kept,
                       .kept_committed = slot->kept_committed};
     if (assigned.base >= 0) start_window(slot, assigned.base);
-    if (assigned.count && wf_window_restore(&slot->window, assigned.runs, assigned.count) != WEFT_OK) {
+    bool wide = put_off(slot, &assigned);
+    if (assigned.count && !wide && wf_window_restore(&slot->window, assigned.runs, assigned.count) != WEFT_OK) {
         weft_env_log(env, WEFT_LOG_WARN, "committed map not used: no memory for it topic=%s partition=%d", slot->topic,
                      slot->partition);
         free(assigned.runs);
         assigned.runs = NULL;
         assigned.count = 0;
     }
-    if (slot->has_kept && assigned.base >= 0 && assigned.base == slot->kept_committed)
+    if (slot->has_kept && !wide && assigned.base >= 0 && assigned.base == slot->kept_committed)
         adopt_kept(self, env, slot, &assigned);
     if (!slot->adopted) forget_kept(slot);
     weft_env_send(env, self->options.manager, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
@@ -183,6 +215,7 @@ static void on_map_refused(void *state, weft_env *env, const weft_message *messa
     const wf_partition *partition = message->body;
     tracked *slot = current_slot(self, partition->slot, partition->epoch);
     if (!slot) return;
+    forget_wide(slot);
     wf_window_deinit(&slot->window); /* refused before anything came: all that it holds was restored */
     start_window(slot, slot->committed);
     slot->adopted = false;
@@ -193,13 +226,13 @@ static void on_map_refused(void *state, weft_env *env, const weft_message *messa
 /* --- offsets */
 
 static void on_fetched(void *state, weft_env *env, const weft_message *message) {
-    (void)env;
     tracker *self = state;
     const wf_fetched *fetched = message->body;
     for (size_t i = 0; i < message->body_bytes / sizeof *fetched; i++) {
         tracked *slot = current_slot(self, fetched[i].slot, fetched[i].epoch);
         if (!slot) continue;
         if (!slot->started) start_window(slot, fetched[i].run.first);
+        lay_out_wide(self, env, slot);
         int64_t frontier = slot->window.frontier;
         wf_window_fetched(&slot->window, fetched[i].run.first, fetched[i].run.end);
         bool more = confirm(slot);
@@ -242,12 +275,12 @@ static void on_unfetch(void *state, weft_env *env, const weft_message *message) 
 }
 
 static void on_hole(void *state, weft_env *env, const weft_message *message) {
-    (void)env;
     tracker *self = state;
     const wf_log_end *log_end = message->body;
     tracked *slot = current_slot(self, log_end->slot, log_end->epoch);
     if (!slot) return;
     if (!slot->started) start_window(slot, log_end->end);
+    lay_out_wide(self, env, slot);
     int64_t frontier = slot->window.frontier;
     wf_window_skip_to(&slot->window, log_end->end);
     bool more = confirm(slot);
@@ -300,6 +333,7 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     tracked *slot = current_slot(self, drained->slot, drained->epoch);
     WF_CHECK(slot != NULL);
     if (!drained->lost && slot->started && slot->dirty) take_snapshot(self, env, slot, true);
+    forget_wide(slot);
     if (slot->started && slot->came)
         keep_window(slot);
     else if (slot->started)
@@ -369,6 +403,7 @@ static void deinit(void *state, weft_env *env) {
     tracker *self = state;
     for (uint32_t i = 0; i < self->slot_count; i++) {
         if (self->slots[i].active && self->slots[i].started) wf_window_deinit(&self->slots[i].window);
+        forget_wide(&self->slots[i]);
         forget_kept(&self->slots[i]);
     }
     free(self->slots);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "metadata.h"
 
 enum {
     TIMER_WAKE = 0,     /* the next retry or the next drain deadline */
@@ -302,16 +301,31 @@ static uint64_t check_draining(wf_work_manager_state *self, weft_env *env) {
 
 /* --- dispatch */
 
-/* Would the map of the partition still fit if this record completed, and all that is out? */
+void wf_work_set_map_limit(wf_work_manager_options *options, size_t max_bytes) {
+    const wf_metadata_codec *codec = wf_metadata_codec_of(options->map_format);
+    options->map_bytes = max_bytes < codec->text_max ? max_bytes : codec->text_max;
+    options->map_runs = codec->runs_that_fit(max_bytes);
+    options->map_span = codec->span_that_fits(max_bytes);
+    if (options->map_span == 0) options->map_span = 1;
+}
+
+/* Would the map of the partition still fit if this record completed, and all that is out? The frontier's own record
+ * makes no map larger. */
 static bool may_start(void *context, const wf_record *record) {
     const wf_work_manager_state *self = context;
     const wf_work_slot *slot = &self->slots[record->slot];
+    int64_t frontier = slot->progress.frontier, end = record->offset + 1;
     if (slot->phase != WF_WORK_ACTIVE) return false;
-    if ((uint64_t)(record->offset - slot->progress.frontier) < self->options.map_span) return true;
+    if (record->offset == frontier) return true;
+    if (end < slot->started_end) end = slot->started_end;
+    if (slot->restored_count && end < slot->restored[slot->restored_count - 1].end)
+        end = slot->restored[slot->restored_count - 1].end;
+    uint64_t span = (uint64_t)(end - frontier);
+    if (span <= self->options.map_span) return true;
     uint64_t runs = slot->progress.runs + slot->completed_sent - slot->progress.completed + slot->out + 1;
     if (runs < self->options.map_runs) return true;
-    uint64_t span = (uint64_t)(record->offset - slot->progress.frontier) + 1;
-    return wf_metadata_size_bound(span, runs) <= self->options.map_bytes;
+    const wf_metadata_codec *codec = wf_metadata_codec_of(self->options.map_format);
+    return codec->size_bound(frontier, span, runs) <= self->options.map_bytes;
 }
 
 static bool has_room(const wf_work_manager_state *self) {
@@ -416,15 +430,9 @@ static void on_progress(void *state, weft_env *env, const weft_message *message)
     }
 }
 
-/* The record at the frontier may start under any limit. */
 static void on_map_limit(void *state, weft_env *env, const weft_message *message) {
     (void)env;
-    wf_work_manager_options *options = &((wf_work_manager_state *)state)->options;
-    const wf_map_limit *limit = message->body;
-    options->map_bytes = limit->bytes;
-    options->map_runs = wf_metadata_runs_that_fit(limit->bytes);
-    options->map_span = wf_metadata_span_that_fits(limit->bytes);
-    if (options->map_span == 0) options->map_span = 1;
+    wf_work_set_map_limit(&((wf_work_manager_state *)state)->options, ((const wf_map_limit *)message->body)->bytes);
 }
 
 static void on_worker_up(void *state, weft_env *env, const weft_message *message) {

@@ -23,6 +23,7 @@
 #include "config.h"
 #include "lanes.h"
 #include "messages.h"
+#include "metadata_format.h"
 #include "offset_run.h"
 #include "weft/actor.h"
 #include "workers.h"
@@ -54,12 +55,16 @@ typedef struct wf_work_manager_options {
     uint64_t retry_backoff_max_ns;
     uint64_t handler_deadline_ns; /* 0: none */
     uint64_t stuck_grace_ns;
-    uint64_t map_span;  /* the map of a partition fits as long as it spans no more offsets than this, */
-    uint64_t map_runs;  /* or has no more completed runs than this; */
-    uint64_t map_bytes; /* beyond both the codec's bound decides: offset.metadata.max.bytes */
+    wf_metadata_format map_format; /* what maps are written in; with map_bytes it says what the next two are */
+    uint64_t map_span;             /* the map of a partition fits as long as it spans no more offsets than this, */
+    uint64_t map_runs;             /* or has no more completed runs than this; */
+    uint64_t map_bytes;            /* beyond both the codec's bound decides: offset.metadata.max.bytes */
 } wf_work_manager_options;
 
 extern const weft_actor_class wf_work_manager;
+
+/* The three numbers of the map for its format and a limit in bytes. The record at the frontier fits under any. */
+void wf_work_set_map_limit(wf_work_manager_options *options, size_t max_bytes);
 
 /* --- shared by the three files */
 

@@ -11,6 +11,7 @@
 #include "fake_env.h"
 #include "messages.h"
 #include "metadata.h"
+#include "metadata_format.h"
 #include "metadata_encoder.h"
 #include "must.h"
 #include "require.h"
@@ -20,10 +21,14 @@ TestSuite(metadata_encoder, .timeout = 60);
 
 enum { TRACKER = 2, POLLER = 4, EXPORTER = 5, MANAGER = 6 };
 
-static void start(fake_env *fake, uint32_t max_bytes) {
+static void start_writing(fake_env *fake, uint32_t max_bytes, wf_metadata_format format) {
     wf_metadata_encoder_options options = {
-        .tracker = TRACKER, .poller = POLLER, .manager = MANAGER, .max_bytes = max_bytes};
+        .tracker = TRACKER, .poller = POLLER, .manager = MANAGER, .max_bytes = max_bytes, .format = format};
     fake_env_start(fake, &wf_metadata_encoder, &options, 1);
+}
+
+static void start(fake_env *fake, uint32_t max_bytes) {
+    start_writing(fake, max_bytes, WF_METADATA_NATIVE);
 }
 
 static wf_commit encode(fake_env *fake, int64_t frontier, const wf_offset_run *runs, uint32_t count, bool final) {
@@ -68,9 +73,9 @@ static wf_gauges_end ask(fake_env *fake) {
     return *(const wf_gauges_end *)sent.body;
 }
 
-Test(metadata_encoder, maps__out_and_back__the_same) {
+static void out_and_back(wf_metadata_format format) {
     fake_env fake;
-    start(&fake, 4096);
+    start_writing(&fake, 4096, format);
     for (uint64_t stream = 0; stream < 200; stream++) {
         seeded random = seeded_start(3, stream);
         wf_offset_run runs[40];
@@ -81,6 +86,10 @@ Test(metadata_encoder, maps__out_and_back__the_same) {
             at = runs[i].end = runs[i].first + 1 + (int64_t)seeded_below(&random, 9);
         }
         wf_commit commit = encode(&fake, base, runs, count, stream % 2);
+        if (commit.metadata)
+            REQUIRE_EQ(wf_metadata_format_of(commit.metadata, commit.metadata_bytes), format);
+        else
+            REQUIRE(count == 0 && format != WF_METADATA_PYRALLEL);
         wf_assigned assigned = restore(&fake, base, commit.metadata, commit.metadata_bytes);
         REQUIRE(!assigned.refused && assigned.count == count);
         if (count) REQUIRE(memcmp(assigned.runs, runs, count * sizeof *runs) == 0);
@@ -89,6 +98,32 @@ Test(metadata_encoder, maps__out_and_back__the_same) {
     }
     REQUIRE_EQ(ask(&fake).metrics.metadata_refused, 0);
     fake_env_end(&fake);
+}
+
+Test(metadata_encoder, maps__out_and_back_in_every_format__the_same) {
+    for (unsigned format = 0; format < WF_METADATA_FORMATS; format++) out_and_back((wf_metadata_format)format);
+}
+
+/* Whatever is written, everything is read. */
+Test(metadata_encoder, maps_of_every_format__restored) {
+    static const struct {
+        const char *text, *format;
+    } rows[] = {{"bAAGOgA=", "format=confluent form=BitSet runs=2"},
+                {"R11,13-15", "format=pyrallel form=runs runs=2"},
+                {"B10:3a", "format=pyrallel form=bitset runs=2"}};
+    for (unsigned format = 0; format < WF_METADATA_FORMATS; format++) {
+        fake_env fake;
+        start_writing(&fake, 4096, (wf_metadata_format)format);
+        for (size_t i = 0; i < 3; i++) {
+            wf_assigned assigned = restore(&fake, 10, rows[i].text, strlen(rows[i].text));
+            REQUIRE(!assigned.refused && assigned.count == 2);
+            REQUIRE(assigned.runs[0].first == 11 && assigned.runs[0].end == 12);
+            REQUIRE(assigned.runs[1].first == 13 && assigned.runs[1].end == 16);
+            REQUIRE(fake_env_logged(&fake, rows[i].format) == (format != (i == 0 ? 2u : 1u)), "%s", rows[i].text);
+            free(assigned.runs);
+        }
+        fake_env_end(&fake);
+    }
 }
 
 enum { MANY = 600 };
@@ -161,6 +196,45 @@ Test(metadata_encoder, broker_refuses__half_of_it_is_the_limit_from_then_on) {
     REQUIRE_EQ(limit_told(&fake), lower);
     expect_cut(cut, runs, lower);
     expect_cut(encode(&fake, 5, runs, MANY, true), runs, lower);
+    fake_env_end(&fake);
+}
+
+Test(metadata_encoder, other_formats__within_what_they_allow_themselves__and_cut_like_ours) {
+    static const struct {
+        wf_metadata_format format;
+        size_t max_bytes;
+    } rows[] = {{WF_METADATA_PYRALLEL, 4000}, {WF_METADATA_CONFLUENT, 4096}};
+    for (size_t i = 0; i < 2; i++) {
+        fake_env fake;
+        wf_offset_run runs[MANY], *back = NULL;
+        size_t count = 0;
+        scatter(runs);
+        for (int j = 0; j < MANY; j++) runs[j].first *= 5, runs[j].end *= 5; /* gaps that no two bytes hold */
+        start_writing(&fake, 30000, rows[i].format);
+        wf_commit commit = encode(&fake, 5, runs, MANY, false);
+        REQUIRE(commit.metadata_bytes <= rows[i].max_bytes && commit.metadata_bytes > rows[i].max_bytes - 20);
+        REQUIRE_EQ(wf_metadata_decode_any(5, commit.metadata, commit.metadata_bytes, &back, &count), WEFT_OK);
+        REQUIRE(count > 0 && count < MANY && memcmp(back, runs, count * sizeof *runs) == 0);
+        free(back);
+        uint32_t limit = commit.metadata_bytes / 2;
+        commit = refuse(&fake, commit);
+        REQUIRE_EQ(limit_told(&fake), limit);
+        REQUIRE(commit.metadata_bytes <= limit && commit.metadata_bytes > 0);
+        free(commit.metadata);
+        fake_env_end(&fake);
+    }
+}
+
+/* Pyrallel's empty map has one byte. */
+Test(metadata_encoder, broker_takes_no_metadata_at_all__none_is_sent) {
+    fake_env fake;
+    start_writing(&fake, 4096, WF_METADATA_PYRALLEL);
+    wf_commit commit = encode(&fake, 5, NULL, 0, false);
+    REQUIRE(commit.metadata_bytes == 1 && commit.metadata[0] == 'R');
+    REQUIRE_EQ(refuse(&fake, commit).metadata_bytes, 0);
+    REQUIRE_EQ(limit_told(&fake), 0);
+    REQUIRE(encode(&fake, 5, NULL, 0, false).metadata == NULL);
+    REQUIRE_EQ(ask(&fake).metrics.metadata_dropped, 0);
     fake_env_end(&fake);
 }
 

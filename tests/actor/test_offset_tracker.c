@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "fake_env.h"
 #include "messages.h"
@@ -166,6 +167,44 @@ Test(offset_tracker, map_refused__restored_offsets_are_open_again) {
     completed(&fake, 0, 1, 10);
     fake_env_advance(&fake, interval_ns);
     REQUIRE(snapshot(&fake, &shot) && shot.frontier == 12 && shot.count == 0);
+    fake_env_end(&fake);
+}
+
+/* Ten characters can claim that much. */
+Test(offset_tracker, map_of_a_billion_offsets__takes_no_memory_before_the_log_was_seen) {
+    fake_env fake;
+    wf_progress told;
+    wf_snapshot shot;
+    struct rusage before, after;
+    start(&fake);
+    getrusage(RUSAGE_SELF, &before);
+    for (uint32_t slot = 0; slot < 64; slot++)
+        assign(&fake, slot, 1, 10, (wf_offset_run[]){{11, 1000000000}, {1000000001, 2000000000}}, 2);
+    getrusage(RUSAGE_SELF, &after);
+    REQUIRE(after.ru_maxrss - before.ru_maxrss < 64 * 1024, "KiB");
+    for (uint32_t slot = 0; slot < 63; slot++) {
+        wf_partition partition = {.slot = slot, .epoch = 1};
+        fake_env_tell(&fake, MANAGER, WF_MSG_MAP_REFUSED, &partition, sizeof partition);
+        REQUIRE(progress(&fake, slot, &told) && told.runs == 0 && told.frontier == 10);
+    }
+    drained(&fake, 63, 1, false); /* before anything came: nothing is committed anew */
+    REQUIRE(!snapshot(&fake, &shot));
+    fake_env_end(&fake);
+}
+
+Test(offset_tracker, wide_map__counts_when_the_log_reaches_so_far) {
+    fake_env fake;
+    wf_snapshot shot;
+    wf_progress told;
+    start(&fake);
+    assign(&fake, 0, 1, 10, (wf_offset_run[]){{11, 20}, {30, 20000000}}, 2);
+    fetched(&fake, 0, 1, 10, 12);
+    REQUIRE(progress(&fake, 0, &told) && told.runs == 2 && told.frontier == 10);
+    completed(&fake, 0, 1, 10);
+    fake_env_advance(&fake, interval_ns);
+    REQUIRE(snapshot(&fake, &shot) && shot.frontier == 20 && shot.count == 1);
+    REQUIRE(shot.runs[0].first == 30 && shot.runs[0].end == 20000000);
+    snapshot(&fake, &shot);
     fake_env_end(&fake);
 }
 

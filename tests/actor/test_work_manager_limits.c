@@ -230,6 +230,30 @@ Test(work_manager_limits, gate__beyond_span_and_runs__waits_for_progress) {
     desk_end(&desk);
 }
 
+/* What lies low makes the map no shorter that another record has made long. */
+Test(work_manager_limits, gate__map_that_is_wide_already__counts_runs_below_it_too) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.map_span = 4;
+    options.map_runs = 4;
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 8);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    desk_feed(&desk, 0, 0, (const uint64_t[]){1, 2, 2, 2, 3, 4}, 6);
+    wf_slice first = work(&desk), second = work(&desk), fifth = work(&desk);
+    expect_offsets(fifth, "4"); /* beyond the span, but three runs at most */
+    expect_idle(&desk);
+    desk_done(&desk, fifth, WF_DONE_SUCCESS);
+    expect_idle(&desk);
+    desk_done(&desk, second, WF_DONE_SUCCESS); /* 1 and 4 are two runs; 2 and 0 could be two more */
+    expect_idle(&desk);
+    desk_done(&desk, first, WF_DONE_SUCCESS);
+    wf_slice slice;
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    REQUIRE_EQ(desk_frontier(&desk, 0), 6);
+    desk_end(&desk);
+}
+
 Test(work_manager_limits, gate__lower_limit_of_the_broker__only_the_record_at_the_frontier_starts) {
     work_desk desk;
     wf_work_manager_options options = desk_options();

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "metadata.h"
 
 static const uint64_t ms = 1000000;
 
@@ -42,9 +41,6 @@ static void make_manager(sim_plan *plan, sim_chance *chance) {
         sim_percent(chance, 30) ? sim_pick(chance, (const uint64_t[]){5, 100, 2000}, 3) * ms : 0;
     manager->stuck_grace_ns = sim_pick(chance, (const uint64_t[]){0, 50, 5000}, 3) * ms;
     plan->metadata_max_bytes = (uint32_t)sim_pick(chance, (const uint64_t[]){64, 64, 120, 4096}, 4);
-    manager->map_span = wf_metadata_span_that_fits(plan->metadata_max_bytes);
-    manager->map_bytes = plan->metadata_max_bytes;
-    manager->map_runs = wf_metadata_runs_that_fit(plan->metadata_max_bytes);
 }
 
 static void make_poller(sim_plan *plan, sim_chance *chance) {
@@ -100,6 +96,11 @@ void sim_plan_make(sim_plan *plan, uint64_t seed) {
         plan->weights[i] = (unsigned)sim_pick(&chance, (const uint64_t[]){1, 4, 12}, 3);
     plan->weights[SIM_TIME] = (unsigned)sim_pick(&chance, (const uint64_t[]){0, 1, 4}, 3);
     plan->members = sim_percent(&chance, 35) ? 2 : 1;
+    plan->metadata_format = (uint32_t)sim_pick(
+        &chance,
+        (const uint64_t[]){WF_METADATA_NATIVE, WF_METADATA_NATIVE, WF_METADATA_PYRALLEL, WF_METADATA_CONFLUENT}, 4);
+    plan->manager.map_format = (wf_metadata_format)plan->metadata_format;
+    wf_work_set_map_limit(&plan->manager, plan->metadata_max_bytes);
 }
 
 /* Those first that make most of a history: what they take away, the others need not be tried on. */

@@ -37,6 +37,7 @@ typedef struct sim_plan {
     wf_poller_options poller;
     uint64_t commit_interval_ns;
     uint32_t metadata_max_bytes;
+    uint32_t metadata_format;
     uint32_t workers;
     bool batch;
     bool inline_engine;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "metadata.h"
+#include "metadata_format.h"
 
 void sim_truth_init(sim_truth *truth, sim_broker *broker, const sim_plan *plan) {
     *truth = (sim_truth){.broker = broker, .plan = plan};
@@ -182,8 +182,8 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->known_end = 0;
     epoch->base = epoch->came_end = epoch->committed = restore->base;
     epoch->metadata_bytes = 0;
-    if (restore->base >= 0 && wf_metadata_decode(restore->base, restore->metadata, restore->metadata_bytes,
-                                                 &epoch->runs, &epoch->run_count) != WEFT_OK)
+    if (restore->base >= 0 && wf_metadata_decode_any(restore->base, restore->metadata, restore->metadata_bytes,
+                                                     &epoch->runs, &epoch->run_count) != WEFT_OK)
         truth->maps_refused++;
     for (int64_t at = 0; at < log->end; at++) log->mine[at].came = log->mine[at].done = log->mine[at].lent = false;
 }

@@ -395,8 +395,11 @@ static void spawn_ring(sim_world *world) {
     manager.pending = world->pending;
     wf_offset_tracker_options tracker = {
         .manager = SIM_MANAGER, .encoder = SIM_ENCODER, .commit_interval_ns = plan->commit_interval_ns};
-    wf_metadata_encoder_options encoder = {
-        .tracker = SIM_TRACKER, .poller = SIM_POLLER, .manager = SIM_MANAGER, .max_bytes = plan->metadata_max_bytes};
+    wf_metadata_encoder_options encoder = {.tracker = SIM_TRACKER,
+                                           .poller = SIM_POLLER,
+                                           .manager = SIM_MANAGER,
+                                           .max_bytes = plan->metadata_max_bytes,
+                                           .format = (wf_metadata_format)plan->metadata_format};
     wf_exporter_options exporter = {.poller = SIM_POLLER,
                                     .manager = SIM_MANAGER,
                                     .tracker = SIM_TRACKER,
