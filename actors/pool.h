@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * State of the process engine, shared by its files: process_engine.c has its messages and its life, pool_frames.c what
- * is said to workers and what they say, pool_death.c how they start, are judged and end.
+ * is said to workers and what they say, pool_death.c how they start and end, pool_look.c what is seen of them between.
  *
  * Invariants:
  * 1. Every slice comes back exactly once, whole, in the order in which a worker got them; no timing is in it.
@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include "child.h"
+#include "guard.h"
 #include "log.h"
 #include "messages.h"
 #include "pending.h"
@@ -33,9 +34,12 @@ typedef struct wf_pool_task {
     uint32_t done;     /* before next */
     uint32_t sent;     /* before unsent */
     bool one_by_one;   /* a record that may have killed a worker is in it */
+    bool cancelled;    /* what was not sent yet never is */
 } wf_pool_task;
 
-enum { WF_POOL_TAIL_BYTES = 512 };
+enum { WF_POOL_TAIL_BYTES = 512, WF_POOL_FAILED_STARTS = 8 };
+
+#define WF_POOL_NOBODY UINT64_MAX /* what a descriptor that is no worker's belongs to */
 
 typedef struct wf_pool_worker {
     uint32_t number;
@@ -46,10 +50,11 @@ typedef struct wf_pool_worker {
     bool connected; /* it said HELLO */
     bool exited;    /* spawned: reaped; attached: its pid ended */
     int exit_status;
-    bool stale;     /* to be replaced, when all others are ready */
-    bool stirred;   /* a descriptor of it has news */
-    wf_child child; /* pid 0: no process of ours */
-    int watch_fd;   /* attached: its pid's, -1: none */
+    bool stale;       /* to be replaced, when all others are ready */
+    bool stirred;     /* a descriptor of it has news */
+    bool unreachable; /* at the last heartbeat */
+    wf_child child;   /* pid 0: no process of ours */
+    int watch_fd;     /* attached: its pid's, -1: none */
     pid_t pid;
     wf_peer_id id;
     char name[WF_WIRE_NAME_MAX + 1];
@@ -69,6 +74,7 @@ typedef struct wf_pool_worker {
     uint64_t seen_word;
     uint64_t seen_ns;              /* since when it is at the same record */
     unsigned stage;                /* of the deadline: cancelled, SIGTERM, SIGKILL */
+    uint64_t stage_ns;             /* when it began */
     unsigned deaths;               /* in a row, soon after the start */
     char tail[WF_POOL_TAIL_BYTES]; /* what it wrote to standard error last */
     size_t tail_bytes;
@@ -88,6 +94,7 @@ typedef struct wf_pool {
     char directory[WF_PEERS_PATH_MAX + 8]; /* that we made, "": none */
     uint8_t token[WF_WIRE_TOKEN_BYTES];
     int epoll_fd;
+    wf_guard guard; /* of the groups of spawned workers, from the first one on */
     wf_pool_worker *workers;
     uint32_t worker_count;
     uint32_t last_task;
@@ -101,6 +108,7 @@ typedef struct wf_pool {
     bool stopping;
     uint64_t stop_ns; /* when what still lives is killed */
     uint64_t reject_logged_ns;
+    unsigned failed_starts; /* since a started one said HELLO last */
     weft_pool_metrics seen; /* by_state and records_held are counted when asked for */
 } wf_pool;
 
@@ -110,8 +118,8 @@ typedef struct wf_pool {
 void wf_pool_pump(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 /* A frame without entries. False: not connected. */
 bool wf_pool_say(wf_pool *self, wf_pool_worker *worker, wf_wire_type type, uint32_t task);
-/* Read all that peers have sent. */
-void wf_pool_read(wf_pool *self, weft_env *env);
+/* Read what peers have sent. False: there may be more. */
+bool wf_pool_read(wf_pool *self, weft_env *env);
 /* The first task is over: give its slice back. */
 void wf_pool_give_back(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 
@@ -121,10 +129,17 @@ void wf_pool_give_back(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 /* End a worker for this reason; its process is killed if it still runs. */
 void wf_pool_end(wf_pool *self, weft_env *env, wf_pool_worker *worker, weft_worker_end cause);
+/* Does it hold an unfinished record of this partition and epoch? */
+bool wf_pool_holds(const wf_pool_worker *worker, const wf_partition *partition);
 /* Tell it to finish what it has and end. */
 void wf_pool_say_goodbye(wf_pool *self, weft_env *env, wf_pool_worker *worker);
-/* Look at exits, standard error, heartbeats, deadlines, fences and vacancies, when it is time to. */
-void wf_pool_look(wf_pool *self, weft_env *env);
+/* Invariant 3, for one that is ENDING. True: it is over. */
+bool wf_pool_try_finish(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+/* Too many starts in a row have failed for all to go on trying. */
+static inline bool wf_pool_is_broken(const wf_pool *self) {
+    return self->failed_starts >= WF_POOL_FAILED_STARTS;
+}
+
 /* What the worker is at: the record, or NULL: nobody knows, or nothing. */
 wf_record *wf_pool_running(const wf_pool_worker *worker);
 void wf_pool_tell(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool up);
@@ -132,5 +147,10 @@ void wf_pool_tell(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool up)
 void wf_pool_watch(wf_pool *self, int fd, const wf_pool_worker *worker);
 /* Kill what still runs, wait for its end, and free everything: a stop that was not orderly. Blocks. */
 void wf_pool_bury(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+
+/* --- pool_look.c */
+
+/* Look at exits, standard error, heartbeats, deadlines, fences and vacancies, when it is time to. */
+void wf_pool_look(wf_pool *self, weft_env *env);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How worker processes start, are watched, and end; and what becomes of the records that a dead one held.
+ * How worker processes start and end, and what becomes of the records that a dead one held.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +15,8 @@
 #include "check.h"
 #include "pool.h"
 
-static const uint64_t ms = 1000000;
-
 /* A worker that lived so long has shown that it works: its death is not one of a series. */
 static const uint64_t healthy_ns = 10000000000;
-/* A process that has not said HELLO by then is no worker. */
-static const uint64_t hello_ns = 30000000000;
-/* From goodbye, or from the end of the work that it still had, to its exit. */
-static const uint64_t goodbye_ns = 2000000000;
 /* ZeroMQ notices the end of a connection in less than a millisecond; what is said after so long is not waited for. */
 static const uint64_t read_out_ns = 500000000;
 
@@ -39,10 +32,8 @@ static const char *const causes[] = {
 
 /* --- start */
 
-static const uint64_t nobody = UINT64_MAX;
-
 void wf_pool_watch(wf_pool *self, int fd, const wf_pool_worker *worker) {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = worker ? worker->number : nobody};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = worker ? worker->number : WF_POOL_NOBODY};
     if (fd >= 0) epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -86,10 +77,26 @@ static void name_worker(wf_pool_worker *worker) {
     snprintf(worker->name, sizeof worker->name, "w-%u-%u", worker->number, worker->generation);
 }
 
+/* Another process that never said HELLO, or could not even be started. */
+static void note_failed_start(wf_pool *self, weft_env *env) {
+    self->failed_starts++;
+    if (wf_pool_is_broken(self) && !self->seen.is_held_back)
+        weft_env_log(env, WEFT_LOG_ERROR, "no worker comes up: one at a time is tried from now on failed=%u",
+                     self->failed_starts);
+    self->seen.is_held_back = wf_pool_is_broken(self);
+}
+
+static void open_guard(wf_pool *self, weft_env *env) {
+    if (self->guard.fd >= 0 || wf_guard_open(&self->guard) == WEFT_OK) return;
+    weft_env_log(env, WEFT_LOG_WARN, "no guard for what workers start: it would outlive us reason=\"%s\"",
+                 strerror(errno));
+}
+
 void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     char socket[sizeof self->path + 16], id[96], token[WF_WIRE_TOKEN_BYTES * 2 + 16], progress[32];
     name_worker(worker);
     open_progress(worker);
+    open_guard(self, env);
     snprintf(socket, sizeof socket, "WEFT_SOCKET=%s", self->path);
     snprintf(id, sizeof id, "WEFT_WORKER=%s", worker->name);
     snprintf(progress, sizeof progress, "WEFT_PROGRESS_FD=%d", worker->progress ? WF_CHILD_SHARED_FD : -1);
@@ -100,6 +107,7 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     wf_child_options child = {.command = self->options.command,
                               .environment = environment,
                               .shared_fd = worker->progress ? worker->progress_fd : -1,
+                              .guard_fd = self->guard.fd,
                               .niceness = self->options.niceness,
                               .memory_max_bytes = self->options.memory_max_bytes};
     weft_status status = wf_child_start(&child, &worker->child);
@@ -110,6 +118,7 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
                      strerror(error));
         worker->child = (wf_child){.stderr_fd = -1, .exit_fd = -1};
         worker->deaths++;
+        note_failed_start(self, env);
         vacate(self, env, worker);
         return;
     }
@@ -122,7 +131,10 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
 }
 
 void wf_pool_bury(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
-    if (worker->child.pid) wf_child_bury(&worker->child);
+    if (worker->child.pid) {
+        wf_guard_remove(&self->guard, worker->child.pid);
+        wf_child_bury(&worker->child);
+    }
     vacate(self, env, worker);
 }
 
@@ -171,21 +183,34 @@ wf_record *wf_pool_running(const wf_pool_worker *worker) {
     return outstanding == 1 ? worker->tasks[0].next : NULL;
 }
 
-/* How it ended, with the last line that it wrote to standard error. */
+/* Where the last lines of standard error begin, of which `room` bytes may be shown. */
+static size_t begin_of_tail(const wf_pool_worker *worker, size_t end, size_t room) {
+    size_t begin = end;
+    for (size_t at = end; at-- > 0 && end - at <= room;)
+        if (at == 0 || worker->tail[at - 1] == '\n') begin = at;
+    return begin < end || end == 0 ? begin : end - (end < room ? end : room); /* a line that is longer: its end */
+}
+
+/* How it ended, with the last lines that it wrote to standard error, as many as fit. */
 static void describe(const wf_pool_worker *worker, char *text, size_t bytes) {
     char how[64] = "";
-    if (worker->spawned && WIFSIGNALED(worker->exit_status))
-        snprintf(how, sizeof how, ", signal %d", WTERMSIG(worker->exit_status));
+    int status = worker->exit_status;
+    if (worker->spawned && WIFSIGNALED(status))
+        snprintf(how, sizeof how, ", signal %d", WTERMSIG(status));
+    else if (worker->spawned && WEXITSTATUS(status) > 128) /* what a shell makes of the signal that ended its child */
+        snprintf(how, sizeof how, ", exit status %d as after signal %d", WEXITSTATUS(status),
+                 WEXITSTATUS(status) - 128);
     else if (worker->spawned)
-        snprintf(how, sizeof how, ", exit status %d", WEXITSTATUS(worker->exit_status));
+        snprintf(how, sizeof how, ", exit status %d", WEXITSTATUS(status));
+    size_t count = (size_t)snprintf(text, bytes, "worker %s %s%s", worker->name, causes[worker->cause], how);
     size_t end = worker->tail_bytes;
     while (end && worker->tail[end - 1] == '\n') end--;
-    size_t begin = end;
-    while (begin && worker->tail[begin - 1] != '\n') begin--;
-    snprintf(text, bytes, "worker %s %s%s%s%.*s", worker->name, causes[worker->cause], how, end > begin ? ": " : "",
-             (int)(end - begin), worker->tail + begin);
-    for (char *c = text; *c; c++)
+    size_t begin = begin_of_tail(worker, end, bytes - count - 3);
+    snprintf(text + count, bytes - count, "%s%.*s", end > begin ? ": " : "", (int)(end - begin), worker->tail + begin);
+    for (char *c = text; *c; c++) {
+        if (*c == '\n') *c = '|';
         if ((unsigned char)*c < 0x20 || *c == '"') *c = ' ';
+    }
 }
 
 /* The records that were not reported run again, in their order; one is charged, where it is certain. */
@@ -213,7 +238,9 @@ static void finish(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     char reason[256];
     describe(worker, reason, sizeof reason);
     uint64_t lived_ns = weft_env_now_ns(env) - worker->born_ns;
-    bool expected = worker->cause == WEFT_END_TOLD || self->stopping;
+    /* What we ordered says nothing about the worker. */
+    bool expected = worker->cause == WEFT_END_TOLD || worker->cause == WEFT_END_FENCED || self->stopping;
+    if (worker->spawned && !worker->connected && !expected) note_failed_start(self, env);
     worker->deaths = expected || (worker->connected && lived_ns > healthy_ns) ? 0 : worker->deaths + 1;
     uint32_t held = 0;
     for (uint32_t i = 0; i < worker->task_count; i++) held += worker->tasks[i].slice.count - worker->tasks[i].done;
@@ -224,14 +251,14 @@ static void finish(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     vacate(self, env, worker);
 }
 
-/* Invariant 3. True: it is over. */
-static bool try_finish(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
+bool wf_pool_try_finish(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     uint64_t now_ns = weft_env_now_ns(env);
     if (!worker->exited) return false;
     if (worker->end_ns == 0) worker->end_ns = now_ns + read_out_ns;
     bool read_out = !worker->connected || !wf_pool_say(self, worker, WF_WIRE_PING, 0) || now_ns >= worker->end_ns;
     if (!read_out) return false;
-    wf_pool_read(self, env); /* nobody is connected, so this is all */
+    /* Nobody is connected, so this is all; unless others send so much that it has no end. */
+    if (!wf_pool_read(self, env) && now_ns < worker->end_ns) return false;
     if (worker->state == WEFT_WORKER_ENDING) finish(self, env, worker);
     return true;
 }
@@ -241,211 +268,4 @@ void wf_pool_say_goodbye(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     wf_pool_say(self, worker, WF_WIRE_BYE, 0);
     worker->state = WEFT_WORKER_LEAVING;
     worker->cause = WEFT_END_TOLD;
-}
-
-/* --- looking */
-
-static void read_stderr(weft_env *env, wf_pool_worker *worker) {
-    char text[512];
-    ssize_t bytes;
-    while (worker->child.stderr_fd >= 0 && (bytes = read(worker->child.stderr_fd, text, sizeof text)) != 0) {
-        if (bytes < 0) return;
-        size_t count = (size_t)bytes, keep = worker->tail_bytes;
-        if (keep + count > sizeof worker->tail) keep = count < sizeof worker->tail ? sizeof worker->tail - count : 0;
-        memmove(worker->tail, worker->tail + worker->tail_bytes - keep, keep);
-        memcpy(worker->tail + keep, text, count);
-        worker->tail_bytes = keep + count;
-        for (char *line = text, *end = text + count; line < end;) {
-            char *stop = memchr(line, '\n', (size_t)(end - line));
-            size_t length = (size_t)((stop ? stop : end) - line);
-            for (size_t i = 0; i < length; i++)
-                if ((unsigned char)line[i] < 0x20 || line[i] == '"') line[i] = ' ';
-            if (length)
-                weft_env_log(env, WEFT_LOG_INFO, "worker stderr worker=%s text=\"%.*s\"", worker->name, (int)length,
-                             line);
-            line += length + 1;
-        }
-    }
-    if (worker->child.stderr_fd >= 0) close(worker->child.stderr_fd);
-    worker->child.stderr_fd = -1;
-}
-
-/* A pidfd is readable when its process has ended. */
-static bool has_ended(int watch_fd) {
-    struct pollfd fd = {.fd = watch_fd, .events = POLLIN};
-    return watch_fd >= 0 && poll(&fd, 1, 0) == 1;
-}
-
-static void look_at_exit(weft_env *env, wf_pool *self, wf_pool_worker *worker) {
-    if (worker->child.pid) {
-        if (!wf_child_reap(&worker->child, &worker->exit_status)) return;
-        worker->exited = true;
-        read_stderr(env, worker);
-        weft_worker_end cause = worker->stage > 1 ? WEFT_END_DEADLINE : WEFT_END_EXIT; /* SIGTERM was enough */
-        wf_pool_end(self, env, worker, worker->state == WEFT_WORKER_LEAVING ? worker->cause : cause);
-        worker->exited = true;
-    } else if (!worker->spawned && has_ended(worker->watch_fd)) {
-        close(worker->watch_fd);
-        worker->watch_fd = -1;
-        wf_pool_end(self, env, worker, WEFT_END_GONE);
-    }
-}
-
-/* Stages of a deadline: a word, SIGTERM, SIGKILL. */
-static void look_at_deadline(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
-    uint64_t now_ns = weft_env_now_ns(env), word = 0, factor = 1;
-    if (worker->task_count == 0) return;
-    const wf_pool_task *task = &worker->tasks[0];
-    if (worker->has_progress)
-        word = atomic_load_explicit(worker->progress, memory_order_acquire);
-    else
-        factor = task->sent > task->done ? task->sent - task->done : 1; /* one of them was too long, who knows which */
-    if (word != worker->seen_word || (worker->has_progress && word == 0)) {
-        worker->seen_word = word;
-        worker->seen_ns = now_ns;
-        worker->stage = 0;
-        return;
-    }
-    uint64_t late_ns = now_ns - worker->seen_ns, deadline_ns = self->options.deadline_ns * factor;
-    if (late_ns < deadline_ns + worker->stage * self->options.grace_ns) return;
-    static const char *const steps[] = {"told to cancel", "SIGTERM", "SIGKILL"};
-    if (worker->stage < 3)
-        weft_env_log(env, WEFT_LOG_WARN, "handler past its deadline worker=%s pid=%d offset=%lld ms=%llu step=\"%s\"",
-                     worker->name, (int)worker->pid, (long long)task->next->offset, (unsigned long long)(late_ns / ms),
-                     steps[worker->stage]);
-    if (worker->stage == 0)
-        wf_pool_say(self, worker, WF_WIRE_CANCEL, task->id);
-    else if (worker->stage == 1 && worker->spawned)
-        wf_child_signal(&worker->child, SIGTERM);
-    else if (worker->stage == 2)
-        wf_pool_end(self, env, worker, WEFT_END_DEADLINE);
-    worker->stage++;
-}
-
-/* A worker at its work may be silent as long as its handler takes; a stopped one is found all the same. */
-static void look_at_heartbeat(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
-    uint64_t silent_ns = weft_env_now_ns(env) - worker->heard_ns;
-    if (!worker->connected) return;
-    if (!wf_pool_say(self, worker, WF_WIRE_PING, self->ping) && !worker->spawned) {
-        wf_pool_end(self, env, worker, WEFT_END_GONE);
-        return;
-    }
-    if (silent_ns < 3 * self->options.heartbeat_ns) return;
-    if (worker->task_count == 0 || wf_process_is_stopped(worker->pid)) wf_pool_end(self, env, worker, WEFT_END_SILENT);
-}
-
-static bool holds(const wf_pool_worker *worker, const wf_partition *partition) {
-    for (uint32_t i = 0; i < worker->task_count; i++)
-        for (const wf_record *record = worker->tasks[i].next; record; record = record->next)
-            if (record->slot == partition->slot && record->epoch == partition->epoch) return true;
-    return false;
-}
-
-/* True: nobody holds anything of it. */
-static bool look_at_fence(wf_pool *self, weft_env *env, const wf_pool_fence *fence) {
-    bool clear = true;
-    for (uint32_t i = 0; i < self->worker_count; i++) {
-        wf_pool_worker *worker = &self->workers[i];
-        if (!holds(worker, &fence->partition)) continue;
-        clear = false;
-        const wf_record *running = wf_pool_running(worker);
-        bool of_it = running && running->slot == fence->partition.slot && running->epoch == fence->partition.epoch;
-        if (of_it || !worker->has_progress || weft_env_now_ns(env) >= fence->kill_ns)
-            wf_pool_end(self, env, worker, WEFT_END_FENCED);
-    }
-    return clear;
-}
-
-static void look_at_fences(wf_pool *self, weft_env *env) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < self->fence_count; i++)
-        if (!look_at_fence(self, env, &self->fences[i])) self->fences[kept++] = self->fences[i];
-    self->fence_count = kept;
-}
-
-/* Of those who are told to end, one that has nothing to do and does not end. */
-static void look_at_leaving(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
-    uint64_t now_ns = weft_env_now_ns(env);
-    bool has_work = worker->task_count && worker->tasks[0].sent > worker->tasks[0].done;
-    if (has_work || worker->leave_ns == 0)
-        worker->leave_ns = now_ns;
-    else if (now_ns - worker->leave_ns >= goodbye_ns)
-        wf_pool_end(self, env, worker, WEFT_END_TOLD);
-}
-
-/* Rolling restart: the next one goes when all others are ready. */
-static void look_at_stale(wf_pool *self, weft_env *env) {
-    wf_pool_worker *next = NULL;
-    for (uint32_t i = 0; i < self->options.spawned; i++) {
-        wf_pool_worker *worker = &self->workers[i];
-        if (worker->state != WEFT_WORKER_READY) return;
-        if (worker->stale && !next) next = worker;
-    }
-    if (next) wf_pool_say_goodbye(self, env, next);
-}
-
-static uint64_t earlier(uint64_t one, uint64_t other) {
-    return one < other ? one : other;
-}
-
-/* One worker; returns when it wants to be looked at again. */
-static uint64_t look_at_worker(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool tick) {
-    uint64_t now_ns = weft_env_now_ns(env);
-    if (worker->state == WEFT_WORKER_WAITING) {
-        if (!worker->spawned || self->stopping) return UINT64_MAX;
-        if (worker->start_ns > now_ns) return worker->start_ns;
-        wf_pool_start(self, env, worker);
-        return worker->state == WEFT_WORKER_WAITING ? worker->start_ns : UINT64_MAX;
-    }
-    if (worker->stirred || tick) {
-        worker->stirred = false;
-        read_stderr(env, worker);
-        look_at_exit(env, self, worker);
-    }
-    if (worker->state == WEFT_WORKER_ENDING) return try_finish(self, env, worker) ? now_ns : now_ns + ms;
-    if (self->stopping && now_ns >= self->stop_ns) wf_pool_end(self, env, worker, WEFT_END_TOLD);
-    if (worker->state == WEFT_WORKER_STARTING && now_ns - worker->born_ns > hello_ns)
-        wf_pool_end(self, env, worker, WEFT_END_SILENT);
-    if (tick) look_at_heartbeat(self, env, worker);
-    if (worker->state == WEFT_WORKER_LEAVING) look_at_leaving(self, env, worker);
-    if (self->options.deadline_ns && worker->connected) look_at_deadline(self, env, worker);
-    if (worker->state == WEFT_WORKER_ENDING) return now_ns + ms;
-    return worker->state == WEFT_WORKER_LEAVING ? now_ns + 100 * ms : UINT64_MAX;
-}
-
-/* One system call per turn, however many workers there are. */
-static bool hear_descriptors(wf_pool *self) {
-    struct epoll_event events[32];
-    int count = epoll_wait(self->epoll_fd, events, 32, 0);
-    bool any = false;
-    for (int i = 0; i < count; i++) {
-        if (events[i].data.u64 == nobody) continue;
-        self->workers[events[i].data.u64].stirred = any = true;
-    }
-    return any;
-}
-
-void wf_pool_look(wf_pool *self, weft_env *env) {
-    uint64_t now_ns = weft_env_now_ns(env), next_ns = UINT64_MAX;
-    if (!hear_descriptors(self) && now_ns < self->look_ns) return;
-    self->look_ns = UINT64_MAX; /* whoever is ended meanwhile brings it forward */
-    bool tick = now_ns - self->tick_ns >= self->options.heartbeat_ns;
-    if (tick && now_ns - self->tick_ns > 2 * self->options.heartbeat_ns) /* it was us who slept */
-        for (uint32_t i = 0; i < self->worker_count; i++) self->workers[i].heard_ns = now_ns;
-    if (tick) {
-        self->tick_ns = self->ping_ns = now_ns;
-        self->ping++;
-    }
-    look_at_fences(self, env);
-    if (!self->stopping) look_at_stale(self, env);
-    for (uint32_t i = 0; i < self->worker_count; i++)
-        next_ns = earlier(next_ns, look_at_worker(self, env, &self->workers[i], tick));
-    next_ns = earlier(next_ns, self->tick_ns + self->options.heartbeat_ns);
-    if (self->fence_count) next_ns = earlier(next_ns, now_ns + ms);
-    if (self->stopping) next_ns = earlier(next_ns, now_ns + 10 * ms);
-    if (self->options.deadline_ns) {
-        uint64_t period_ns = self->options.deadline_ns / 8;
-        next_ns = earlier(next_ns, now_ns + (period_ns < ms ? ms : period_ns));
-    }
-    self->look_ns = earlier(self->look_ns, next_ns);
 }

@@ -12,6 +12,9 @@
 
 static const uint64_t second_ns = 1000000000;
 
+/* Frames in a row: one who never stops sending must not keep us here, or from others. */
+enum { READ_MAX = 4096 };
+
 /* --- to workers */
 
 bool wf_pool_say(wf_pool *self, wf_pool_worker *worker, wf_wire_type type, uint32_t task) {
@@ -56,14 +59,19 @@ static bool send_records(wf_pool *self, wf_pool_worker *worker, wf_pool_task *ta
 }
 
 /* One by one, the failure of a record is known before the next one of its lane is sent. */
-static void skip_closed(wf_pool_task *task) {
+static bool is_closed(const wf_pool_task *task) {
     const wf_record *before = task->slice.head;
-    if (task->done == 0 || !task->unsent) return;
+    if (task->cancelled) return true;
+    if (task->done == 0) return false;
     while (before->next != task->unsent) before = before->next;
-    while (task->unsent && task->unsent->lane == before->lane && before->status != WF_DONE_SUCCESS &&
-           !(task->unsent->flags & WF_RECORD_ANY_ORDER)) {
+    return task->unsent->lane == before->lane && before->status != WF_DONE_SUCCESS &&
+           !(task->unsent->flags & WF_RECORD_ANY_ORDER);
+}
+
+/* What is not sent because of what happened before; all that was sent is done. */
+static void skip_closed(wf_pool_task *task) {
+    while (task->unsent && is_closed(task)) {
         task->unsent->status = WF_DONE_UNRUN;
-        before = task->unsent;
         task->unsent = task->next = task->unsent->next;
         task->sent++;
         task->done++;
@@ -75,15 +83,12 @@ void wf_pool_pump(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
         wf_pool_task *task = &worker->tasks[i];
         if (i > 0 && (task->one_by_one || worker->tasks[0].one_by_one)) return;
         bool sent = true;
-        if (!task->one_by_one) {
-            if (task->unsent) sent = send_records(self, worker, task, task->slice.count - task->sent);
-        } else if (task->sent == task->done) {
-            skip_closed(task);
-            if (task->unsent) sent = send_records(self, worker, task, 1);
-            if (!task->next) { /* the last ones were skipped */
-                wf_pool_give_back(self, env, worker);
-                i = UINT32_MAX; /* begin anew */
-            }
+        if (i == 0 && task->sent == task->done) skip_closed(task);
+        if (!task->next) { /* the last ones were skipped */
+            wf_pool_give_back(self, env, worker);
+            i = UINT32_MAX; /* begin anew */
+        } else if (task->unsent && (!task->one_by_one || task->sent == task->done)) {
+            sent = send_records(self, worker, task, task->one_by_one ? 1 : task->slice.count - task->sent);
         }
         if (!sent && !worker->spawned) wf_pool_end(self, env, worker, WEFT_END_GONE);
     }
@@ -154,6 +159,15 @@ static bool welcome(wf_pool *self, wf_pool_worker *worker) {
     return wf_peers_send(self->peers, &worker->id);
 }
 
+static void let_all_start(wf_pool *self, weft_env *env) {
+    self->seen.is_held_back = false;
+    weft_env_log(env, WEFT_LOG_INFO, "a worker came up: all may start again");
+    for (uint32_t i = 0; i < self->options.spawned; i++) {
+        self->workers[i].deaths = 0;
+        self->workers[i].start_ns = 0;
+    }
+}
+
 static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const void *frame, size_t bytes) {
     wf_wire_hello hello;
     char name[WF_WIRE_NAME_MAX + 1];
@@ -185,7 +199,8 @@ static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const
         return;
     }
     worker->id = *from;
-    worker->pid = worker->spawned ? worker->child.pid : (pid_t)hello.pid;
+    /* Behind a shell the worker is another process of the group than the one that was started. */
+    if (!worker->spawned || wf_child_has(&worker->child, (pid_t)hello.pid)) worker->pid = (pid_t)hello.pid;
     if (!worker->spawned) {
         worker->born_ns = weft_env_now_ns(env);
         worker->watch_fd = worker->pid > 0 ? wf_process_watch(worker->pid) : -1;
@@ -199,6 +214,8 @@ static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const
     worker->heard_ns = weft_env_now_ns(env);
     worker->state = WEFT_WORKER_READY;
     self->look_ns = 0;
+    if (worker->spawned) self->failed_starts = 0;
+    if (worker->spawned && self->seen.is_held_back) let_all_start(self, env);
     weft_env_log(env, WEFT_LOG_INFO, "worker ready worker=%s number=%u pid=%d", worker->name, worker->number,
                  (int)worker->pid);
     if (welcome(self, worker)) wf_pool_tell(self, env, worker, true);
@@ -304,9 +321,13 @@ static void on_message(wf_pool *self, weft_env *env, const wf_peer_id *from, con
     }
 }
 
-void wf_pool_read(wf_pool *self, weft_env *env) {
+bool wf_pool_read(wf_pool *self, weft_env *env) {
     wf_peer_id from;
     const void *frame;
     size_t bytes;
-    while (wf_peers_receive(self->peers, &from, &frame, &bytes)) on_message(self, env, &from, frame, bytes);
+    for (unsigned i = 0; i < READ_MAX; i++) {
+        if (!wf_peers_receive(self->peers, &from, &frame, &bytes)) return true;
+        on_message(self, env, &from, frame, bytes);
+    }
+    return false;
 }

@@ -32,7 +32,7 @@ static void on_work(void *state, weft_env *env, const weft_message *message) {
     const wf_slice *slice = message->body;
     WF_CHECK(message->body_bytes == sizeof *slice && slice->number < self->worker_count);
     wf_pool_worker *worker = &self->workers[slice->number];
-    if (worker->state == WEFT_WORKER_WAITING) { /* it was sent before WORKER_DOWN was heard */
+    if (!worker->connected) { /* it was sent before WORKER_DOWN was heard */
         for (wf_record *record = slice->head; record; record = record->next) record->status = WF_DONE_UNRUN;
         weft_env_send(env, self->options.manager, WF_MSG_DONE, slice, sizeof *slice);
         return;
@@ -52,6 +52,28 @@ static void on_work(void *state, weft_env *env, const weft_message *message) {
     wf_pool_pump(self, env, worker);
 }
 
+static bool task_holds(const wf_pool_task *task, const wf_partition *partition) {
+    for (const wf_record *record = task->next; record; record = record->next)
+        if (record->slot == partition->slot && record->epoch == partition->epoch) return true;
+    return false;
+}
+
+bool wf_pool_holds(const wf_pool_worker *worker, const wf_partition *partition) {
+    for (uint32_t i = 0; i < worker->task_count; i++)
+        if (task_holds(&worker->tasks[i], partition)) return true;
+    return false;
+}
+
+static void cancel_held(wf_pool *self, weft_env *env, wf_pool_worker *worker, const wf_partition *partition) {
+    for (uint32_t i = 0; i < worker->task_count; i++) {
+        wf_pool_task *task = &worker->tasks[i];
+        if (!task_holds(task, partition)) continue;
+        task->cancelled = true;
+        if (task->sent > task->done) wf_pool_say(self, worker, WF_WIRE_CANCEL, task->id);
+    }
+    wf_pool_pump(self, env, worker);
+}
+
 /* Nothing of this partition may run when it is gone: who is not at such a record gives the others back, who is dies. */
 static void on_fence(void *state, weft_env *env, const weft_message *message) {
     wf_pool *self = state;
@@ -64,9 +86,7 @@ static void on_fence(void *state, weft_env *env, const weft_message *message) {
     self->look_ns = 0;
     self->fences[self->fence_count++] =
         (wf_pool_fence){.partition = *partition, .kill_ns = weft_env_now_ns(env) + fence_grace_ns};
-    for (uint32_t i = 0; i < self->worker_count; i++)
-        for (uint32_t k = 0; k < self->workers[i].task_count; k++)
-            wf_pool_say(self, &self->workers[i], WF_WIRE_CANCEL, self->workers[i].tasks[k].id);
+    for (uint32_t i = 0; i < self->worker_count; i++) cancel_held(self, env, &self->workers[i], partition);
 }
 
 static void on_roll(void *state, weft_env *env, const weft_message *message) {
@@ -88,6 +108,8 @@ static void on_roll(void *state, weft_env *env, const weft_message *message) {
         count += worker->stale;
     }
     self->look_ns = 0;
+    self->failed_starts = 0;
+    self->seen.is_held_back = false;
     weft_env_log(env, WEFT_LOG_INFO, "rolling restart workers=%u", count);
 }
 
@@ -124,11 +146,12 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
 
 static bool on_turn(void *state, weft_env *env) {
     wf_pool *self = state;
-    wf_pool_read(self, env);
+    bool all = wf_pool_read(self, env);
     wf_pool_look(self, env);
-    wf_pool_read(self, env); /* ZeroMQ's descriptor tells of news once: none may be left */
+    /* ZeroMQ's descriptor tells of news once: none may be left without another turn. */
+    all = all && wf_pool_read(self, env);
     weft_env_arm(env, TIMER_LOOK, self->look_ns);
-    return false;
+    return !all;
 }
 
 /* --- life */
@@ -193,6 +216,7 @@ static void clean_up(wf_pool *self) {
         if (!*self->options.directory) rmdir(self->directory);
     }
     if (self->epoll_fd >= 0) close(self->epoll_fd);
+    wf_guard_close(&self->guard);
     free(self->workers);
     free(self->command);
     free(self->fences);
@@ -205,6 +229,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     self->worker_count = self->options.spawned + self->options.attached_max;
     self->seen = (weft_pool_metrics){.is_used = true, .wanted = self->options.spawned};
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    self->guard.fd = -1;
     self->workers = calloc(self->worker_count, sizeof *self->workers);
     weft_status status = self->workers && self->epoll_fd >= 0 ? choose_path(self) : WEFT_ENOMEM;
     if (status == WEFT_OK && (status = wf_peers_open(self->path, WF_WIRE_FRAME_MAX, &self->peers)) != WEFT_OK)

@@ -60,6 +60,8 @@ static wf_answer readiness(const wf_sight *sight) {
     if (age_ns(sight) > sight->health_ns) return health(sight);
     if (!system->is_connected) return say(503, "no broker can be reached");
     if (!system->is_member) return say(503, "not a member of the group, or waiting for an assignment");
+    if (system->workers == 0 && system->pool.is_held_back)
+        return say(503, "no workers: those that are started end before they are ready");
     if (system->workers == 0) return say(503, "no workers");
     if (!system->pool.is_used) return say(200, "ready");
     wf_answer answer = say(200, "");

@@ -149,7 +149,11 @@ void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
                         json_pack("{s:s, s:s, s:i, s:i}", "name", page->limits.engine, "ordering",
                                   page->limits.ordering, "workers", (int)metrics->system.workers, "workers_busy",
                                   (int)metrics->system.workers_busy));
-    if (metrics->system.pool.is_used) json_object_set_new(root, "workers", processes(metrics));
+    if (metrics->system.pool.is_used) {
+        json_object_set_new(root, "workers_wanted", json_integer(metrics->system.pool.wanted));
+        json_object_set_new(root, "worker_starts_held_back", json_boolean(metrics->system.pool.is_held_back));
+        json_object_set_new(root, "workers", processes(metrics));
+    }
     json_object_set_new(root, "limits", limits(&page->limits));
     json_object_set_new(root, "memory",
                         json_pack("{s:I, s:I, s:f}", "held_bytes", (json_int_t)metrics->system.held_bytes,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,11 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "guard.h"
 
 extern char **environ;
+
+enum { BURY_MS = 2000 };
 
 /* Ours, where none of the same name is added, and what is added. malloc'ed; the texts are not copied. */
 static char **merge_environment(const char *const *added) {
@@ -59,7 +63,8 @@ typedef struct birth {
 } birth;
 
 /* Runs in the child, in the parent's memory, which waits: system calls only, and nothing is left changed. */
-static void become(const birth *self) {
+static void become(const void *argument) {
+    const birth *self = argument;
     const wf_child_options *options = self->options;
     sigset_t none;
     sigemptyset(&none);
@@ -69,6 +74,7 @@ static void become(const birth *self) {
     }
     sigprocmask(SIG_SETMASK, &none, NULL);
     setpgid(0, 0);
+    wf_guard_add(options->guard_fd, getpid());
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != self->parent) return; /* it died meanwhile */
     if (options->memory_max_bytes) {
@@ -76,7 +82,10 @@ static void become(const birth *self) {
         setrlimit(RLIMIT_AS, &limit);
     }
     if (options->niceness) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + options->niceness);
-    dup2(self->stderr_fd, STDERR_FILENO);
+    if (self->stderr_fd == STDERR_FILENO) /* ours was closed */
+        fcntl(STDERR_FILENO, F_SETFD, 0);
+    else
+        dup2(self->stderr_fd, STDERR_FILENO);
     if (options->shared_fd == WF_CHILD_SHARED_FD)
         fcntl(WF_CHILD_SHARED_FD, F_SETFD, 0);
     else if (options->shared_fd >= 0)
@@ -86,13 +95,13 @@ static void become(const birth *self) {
 
 /* vfork: copying the tables of a large process would hold up its loop for milliseconds. The child gets no handler of
  * the parent's while it uses its memory: all signals are blocked until it is another program. */
-__attribute__((noinline)) static pid_t give_birth(const birth *self) {
+__attribute__((noinline)) pid_t wf_child_birth(void (*become_other)(const void *), const void *argument) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = vfork();
     if (pid == 0) {
-        become(self);
+        become_other(argument);
         _exit(127);
     }
     int error = errno;
@@ -118,7 +127,7 @@ weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child)
                          .arguments = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", line, NULL},
                          .stderr_fd = pipe_fds[1],
                          .parent = getpid()};
-        pid = give_birth(&newborn);
+        pid = wf_child_birth(become, &newborn);
     }
     int error = line && environment ? errno : ENOMEM;
     free(line);
@@ -141,10 +150,13 @@ void wf_child_signal(const wf_child *child, int signal) {
 }
 
 bool wf_child_reap(wf_child *child, int *ret_status) {
-    pid_t pid = waitpid(child->pid, ret_status, WNOHANG);
-    if (pid == 0 || (pid < 0 && errno == EINTR)) return false;
-    if (pid < 0) *ret_status = 0; /* the program ignores SIGCHLD: nobody knows how it ended */
-    kill(-child->pid, SIGKILL);   /* what it left behind in its group */
+    siginfo_t info = {0};
+    int result = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    if (result != 0 && errno != ECHILD) return false;
+    if (result == 0 && info.si_pid == 0) return false;
+    kill(-child->pid, SIGKILL); /* what it left behind in its group; its pid is not free yet */
+    *ret_status = 0;            /* if the program ignores SIGCHLD, nobody knows how it ended */
+    waitpid(child->pid, ret_status, WNOHANG);
     close(child->exit_fd);
     child->exit_fd = -1;
     child->pid = 0;
@@ -152,12 +164,19 @@ bool wf_child_reap(wf_child *child, int *ret_status) {
 }
 
 void wf_child_bury(wf_child *child) {
+    struct pollfd exit = {.fd = child->exit_fd, .events = POLLIN};
+    int status;
     wf_child_signal(child, SIGKILL);
-    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR) {
+    while (poll(&exit, 1, BURY_MS) < 0 && errno == EINTR) {
     }
+    if (wf_child_reap(child, &status)) return;
     close(child->exit_fd);
     child->exit_fd = -1;
     child->pid = 0;
+}
+
+bool wf_child_has(const wf_child *child, pid_t pid) {
+    return pid > 0 && getpgid(pid) == child->pid;
 }
 
 bool wf_process_is_stopped(pid_t pid) {

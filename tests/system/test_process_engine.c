@@ -5,10 +5,13 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "produce.h"
 #include "require.h"
@@ -226,5 +229,63 @@ Test(process_engine, rolling_restart__under_load__no_record_twice_and_never_two_
     REQUIRE(least >= 2, "%u were ready", least);
     trail_verdict verdict = finish(&self, under_test, 20000);
     REQUIRE_EQ(verdict.begun, 20000);
+    stage_close(&self);
+}
+
+static uint32_t open_descriptors(void) {
+    uint32_t count = 0;
+    for (int fd = 0; fd < 1024; fd++) count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static bool is_quiet(const weft_metrics *metrics, void *context) {
+    const uint32_t *workers = context;
+    return metrics->system.pool.by_state[WEFT_WORKER_READY] == *workers && harness_is_committed(metrics, NULL);
+}
+
+/* Each record kills its worker once. WEFT_TEST_DEATHS: another number of them. */
+Test(process_engine, deaths__a_thousand__all_records_done_and_nothing_left_behind, .timeout = 600) {
+    const char *wanted = getenv("WEFT_TEST_DEATHS");
+    uint32_t deaths = wanted ? (uint32_t)strtoul(wanted, NULL, 10) : 1000, workers = 4;
+    stage self;
+    STAGE_OPEN(&self, STAGE_C, 0);
+    const char *settings[] = {"workers",
+                              "4",
+                              "retry.backoff.ms",
+                              "1",
+                              "worker.restart.backoff.ms",
+                              "1",
+                              "worker.restart.backoff.max.ms",
+                              "1",
+                              "max.attempts",
+                              "3",
+                              NULL};
+    harness *under_test = stage_start(&self, settings);
+    stage_fill(&self, 100, 10);
+    REQUIRE(trail_await(self.file, 100, PATIENCE_MS));
+    REQUIRE(harness_await_metrics(under_test, is_quiet, &workers, PATIENCE_MS, NULL));
+    uint32_t before = open_descriptors();
+    test_producer *producer = producer_open(mock_bootstrap(self.mock), NULL);
+    for (uint32_t i = 0; i < deaths; i++) {
+        char key[16];
+        int key_bytes = snprintf(key, sizeof key, "k%u", i % 40);
+        producer_put(producer, &(produced_record){.topic = "t",
+                                                  .partition = (int32_t)(i % 4),
+                                                  .key = key,
+                                                  .key_bytes = (size_t)key_bytes,
+                                                  .value = "kill 1",
+                                                  .value_bytes = 6});
+    }
+    producer_close(producer);
+    REQUIRE(trail_await(self.file, 100 + deaths, 500000));
+    weft_metrics *metrics;
+    REQUIRE(harness_await_metrics(under_test, is_quiet, &workers, PATIENCE_MS, &metrics));
+    cr_expect(metrics->system.pool.ends[WEFT_END_EXIT] >= deaths, "%llu ends",
+              (unsigned long long)metrics->system.pool.ends[WEFT_END_EXIT]);
+    free(metrics);
+    cr_expect(open_descriptors() <= before + 4, "%u descriptors, %u before", open_descriptors(), before);
+    trail_verdict verdict = finish(&self, under_test, 100 + deaths);
+    REQUIRE_EQ(verdict.cut, deaths);
+    REQUIRE(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD, "a zombie");
     stage_close(&self);
 }

@@ -103,8 +103,9 @@ typedef enum weft_worker_end {
 
 /* Worker processes together. */
 typedef struct weft_pool_metrics {
-    bool is_used;    /* false: the engine has threads, and all of this is 0 */
-    uint32_t wanted; /* that weft starts and keeps alive */
+    bool is_used;      /* false: the engine has threads, and all of this is 0 */
+    bool is_held_back; /* started ones end before they are ready, again and again: one at a time is tried */
+    uint32_t wanted;   /* that weft starts and keeps alive */
     uint32_t by_state[WEFT_WORKER_STATES];
     uint64_t ends[WEFT_ENDS]; /* by reason, ever */
     uint64_t starts;          /* processes started, ever */

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * weft-sidecar as its users run it: command line, signals, exit statuses, and what becomes of workers when it dies.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "must.h"
+#include "require.h"
+#include "stage.h"
+#include "topic.h"
+
+TestSuite(sidecar, .timeout = 60);
+
+enum { PATIENCE_MS = STAGE_PATIENCE_MS, ARGUMENTS_MAX = 40 };
+
+typedef struct sidecar {
+    stage stage;
+    pid_t pid;
+    FILE *output; /* standard output and error */
+    char text[8192];
+} sidecar;
+
+/* Arguments of the program, a NULL behind them; the worker of the stage is its command unless `command` is given. */
+static void run(sidecar *self, const char *command, ...) {
+    char bootstrap[200];
+    snprintf(bootstrap, sizeof bootstrap, "bootstrap.servers=%s", mock_bootstrap(self->stage.mock));
+    const char *arguments[ARGUMENTS_MAX] = {WEFT_BUILD_DIR "/bin/weft-sidecar",
+                                            "--set",
+                                            bootstrap,
+                                            "--set",
+                                            "topics=t",
+                                            "--set",
+                                            "group.id=sidecar",
+                                            "--set",
+                                            "kafka.session.timeout.ms=3600",
+                                            "--set",
+                                            "kafka.heartbeat.interval.ms=200",
+                                            "--set",
+                                            "kafka.fetch.wait.max.ms=10",
+                                            "--set",
+                                            "commit.interval.ms=20"};
+    size_t count = 15;
+    va_list more;
+    va_start(more, command);
+    for (const char *argument; (argument = va_arg(more, const char *));) arguments[count++] = argument;
+    va_end(more);
+    const char *behind[] = {"--", "/bin/sh", "-c", command ? command : self->stage.command};
+    for (size_t i = 0; i < 4; i++) arguments[count++] = behind[i];
+    MUST(count < ARGUMENTS_MAX, "too many arguments");
+    self->output = tmpfile();
+    self->pid = fork();
+    MUST(self->pid >= 0, "no process");
+    if (self->pid) return;
+    dup2(fileno(self->output), STDOUT_FILENO);
+    dup2(fileno(self->output), STDERR_FILENO);
+    execv(arguments[0], (char *const *)(uintptr_t)arguments);
+    abort();
+}
+
+/* Its exit status; 128 and the signal's number when one ended it. */
+static int wait_for(sidecar *self) {
+    int status;
+    REQUIRE(waitpid(self->pid, &status, 0) == self->pid);
+    rewind(self->output);
+    size_t bytes = fread(self->text, 1, sizeof self->text - 1, self->output);
+    self->text[bytes] = '\0';
+    fclose(self->output);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void pause_ms(long ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static bool is_gone(int32_t pid) {
+    return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+/* Every process that has ever written into the trail. */
+static bool all_gone(const stage *scene) {
+    for (size_t i = 0; i < trail_count(scene->file); i++)
+        if (!is_gone(trail_get(scene->file, i).pid)) return false;
+    return true;
+}
+
+/* Whoever was killed behind a shell is init's to bury, when it comes to it. */
+static bool await_all_gone(const stage *scene) {
+    for (int i = 0; i < 400 && !all_gone(scene); i++) pause_ms(5);
+    return all_gone(scene);
+}
+
+static bool await_begun(const stage *scene, size_t entries) {
+    for (int i = 0; i < PATIENCE_MS / 5 && trail_count(scene->file) < entries; i++) pause_ms(5);
+    return trail_count(scene->file) >= entries;
+}
+
+Test(sidecar, until_end__all_done__status_0_and_a_report) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_fill(&self.stage, 3000, 30);
+    run(&self, NULL, "--workers", "2", "--until-end", NULL);
+    REQUIRE_EQ(wait_for(&self), 0);
+    REQUIRE(strstr(self.text, "3000 done, 0 given up, 0 abandoned"), "%s", self.text);
+    trail_verdict verdict = trail_judge(self.stage.file, true);
+    REQUIRE(verdict.begun == 3000 && verdict.out_of_order == 0);
+    REQUIRE(await_all_gone(&self.stage));
+    stage_close(&self.stage);
+}
+
+Test(sidecar, sigterm__in_the_middle__drains_commits_and_ends_with_0) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 2000);
+    stage_fill(&self.stage, 5000, 50);
+    run(&self, NULL, "--workers", "2", NULL);
+    REQUIRE(await_begun(&self.stage, 100));
+    kill(self.pid, SIGTERM);
+    REQUIRE(wait_for(&self) == 0, "%s", self.text);
+    trail_verdict verdict = trail_judge(self.stage.file, true);
+    REQUIRE(verdict.cut == 0 && verdict.begun == verdict.done && verdict.done < 5000);
+    char done[64];
+    snprintf(done, sizeof done, " %llu done", (unsigned long long)verdict.done);
+    REQUIRE(strstr(self.text, done), "%s: %s", done, self.text);
+    stage_close(&self.stage);
+}
+
+Test(sidecar, poison__policy_stop__status_1_with_the_reason) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_put(&self.stage, "k1", "segv 9");
+    run(&self, NULL, "--workers", "1", "--set", "max.attempts=2", "--set", "retry.backoff.ms=1", NULL);
+    REQUIRE_EQ(wait_for(&self), 1);
+    REQUIRE(strstr(self.text, "signal 11: about to fall"), "%s", self.text);
+    stage_close(&self.stage);
+}
+
+Test(sidecar, configuration__wrong__status_2_and_all_problems) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    run(&self, NULL, "--set", "worker.nice=99", "--set", "wroker.nice=1", NULL);
+    REQUIRE_EQ(wait_for(&self), 2);
+    REQUIRE(strstr(self.text, "worker.nice") && strstr(self.text, "wroker.nice"), "%s", self.text);
+    stage_close(&self.stage);
+}
+
+Test(sidecar, sigterm__a_worker_hangs__killed_status_3_and_it_is_named) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_put(&self.stage, "k1", "hang 9");
+    run(&self, NULL, "--workers", "2", "--set", "drain.timeout.ms=200", NULL);
+    REQUIRE(await_begun(&self.stage, 1));
+    kill(self.pid, SIGTERM);
+    REQUIRE(wait_for(&self) == 3, "%s", self.text);
+    REQUIRE(strstr(self.text, "0 done, 0 given up, 1 abandoned"), "%s", self.text);
+    REQUIRE(await_all_gone(&self.stage));
+    stage_close(&self.stage);
+}
+
+Test(sidecar, second_signal__ends_at_once_with_4) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_put(&self.stage, "k1", "hang 9");
+    run(&self, NULL, "--workers", "1", NULL);
+    REQUIRE(await_begun(&self.stage, 1));
+    kill(self.pid, SIGTERM);
+    pause_ms(300);
+    kill(self.pid, SIGTERM);
+    REQUIRE(wait_for(&self) == 4, "%s", self.text);
+    stage_close(&self.stage);
+}
+
+/* The trail says who they are; the operating system says that they are gone. */
+Test(sidecar, killed__with_a_worker_that_hangs_and_one_that_is_stopped__all_are_gone) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_put(&self.stage, "k1", "hang 9");
+    stage_put(&self.stage, "k2", "stop 9");
+    run(&self, NULL, "--workers", "2", NULL);
+    REQUIRE(await_begun(&self.stage, 2));
+    kill(self.pid, SIGKILL);
+    REQUIRE_EQ(wait_for(&self), 128 + SIGKILL);
+    REQUIRE(await_all_gone(&self.stage));
+    stage_close(&self.stage);
+}
+
+/* SIGHUP: the file is read again, and its new command replaces the workers. */
+Test(sidecar, sighup__a_new_command_in_the_file__replaces_the_workers) {
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 500);
+    stage_fill(&self.stage, 3000, 30);
+    char file[64] = "/tmp/weft-sidecar-XXXXXX", command[800], set[700];
+    FILE *config = fdopen(mkstemp(file), "w");
+    fprintf(config, "worker.command = %s\n", self.stage.command);
+    fflush(config);
+    snprintf(set, sizeof set, "%s", file);
+    snprintf(command, sizeof command, "bootstrap.servers=%s", mock_bootstrap(self.stage.mock));
+    self.output = tmpfile();
+    self.pid = fork();
+    if (self.pid == 0) {
+        dup2(fileno(self.output), STDOUT_FILENO);
+        dup2(fileno(self.output), STDERR_FILENO);
+        execl(WEFT_BUILD_DIR "/bin/weft-sidecar", "weft-sidecar", "--config", set, "--set", command, "--set",
+              "topics=t", "--set", "kafka.session.timeout.ms=3600", "--set", "kafka.heartbeat.interval.ms=200", "--set",
+              "kafka.fetch.wait.max.ms=10", "--workers", "2", "--until-end", NULL);
+        abort();
+    }
+    REQUIRE(await_begun(&self.stage, 400));
+    rewind(config);
+    REQUIRE(ftruncate(fileno(config), 0) == 0);
+    fprintf(config, "worker.command = NEW=1 %s\n", self.stage.command);
+    fclose(config);
+    kill(self.pid, SIGHUP);
+    REQUIRE(wait_for(&self) == 0, "%s", self.text);
+    trail_verdict verdict = trail_judge(self.stage.file, true);
+    REQUIRE(verdict.begun == 3000 && verdict.out_of_order == 0);
+    REQUIRE(strstr(self.text, "rolling restart workers=2") && strstr(self.text, "worker=w-1-2"), "%s", self.text);
+    unlink(file);
+    stage_close(&self.stage);
+}
