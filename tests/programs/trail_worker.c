@@ -3,7 +3,9 @@
  * A worker that writes down what it does (TRAIL), and does to itself what the value of a record says, while its attempt
  * is at most the number behind it:
  *
- *     kill 2 | segv 1 | abort 1 | exit 1 | hang 1 | stop 1 | fail 3
+ *     kill 2 | segv 1 | abort 1 | exit 1 | hang 1 | deaf 1 | stop 1 | fail 3
+ *
+ * (deaf: hang, and ignore whatever can be ignored)
  *
  * Everything else is work of TRAIL_US microseconds. What runs at once is dying: no end is written for it.
  */
@@ -26,11 +28,12 @@ static void suffer(const char *what) {
     if (strcmp(what, "abort") == 0) abort();
     if (strcmp(what, "exit") == 0) exit(0);
     if (strcmp(what, "segv") == 0) {
-        fprintf(stderr, "about to fall\n");
+        fprintf(stderr, "about to fall\nfalling\n");
         signal(SIGSEGV, SIG_DFL); /* a sanitizer would report it */
         raise(SIGSEGV);
     }
-    while (strcmp(what, "hang") == 0) pause();
+    if (strcmp(what, "deaf") == 0) signal(SIGTERM, SIG_IGN);
+    while (strcmp(what, "hang") == 0 || strcmp(what, "deaf") == 0) pause();
 }
 
 static weft_result handle(const weft_record *record, void *context) {

@@ -26,9 +26,18 @@ def suffer(what):
     elif what == "exit":
         os._exit(0)
     elif what == "segv":
-        os.write(2, b"about to fall\n")
+        os.write(2, b"about to fall\nfalling\n")
         ctypes.string_at(1)
-    while what == "hang":
+    elif what == "oom":
+        try:
+            eaten = [bytearray(1 << 24) for _ in range(1 << 16)]
+            del eaten
+        except MemoryError:
+            os.write(2, b"no memory\n")
+            os.abort()
+    if what == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while what in ("hang", "deaf"):
         time.sleep(1)
 
 

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Worker processes as they come, fail to come, are replaced, are fenced and go: what is told of them, and what nobody
+ * can do to the consumer.
+ */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "must.h"
+#include "require.h"
+#include "scrape.h"
+#include "stage.h"
+
+TestSuite(process_life, .timeout = 60);
+
+enum { PATIENCE_MS = STAGE_PATIENCE_MS };
+
+static void finish(stage *self, harness *under_test, uint64_t records, trail_verdict *ret_verdict) {
+    char text[2000];
+    cr_expect(stage_finish(self, under_test, records, ret_verdict, text, sizeof text), "%s", text);
+}
+
+static bool is_gone(int32_t pid) {
+    return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+static bool has_begun(const weft_metrics *metrics, void *context) {
+    (void)metrics;
+    return trail_count(((const stage *)context)->file) > 0;
+}
+
+static bool all_are_ready(const weft_metrics *metrics, void *context) {
+    (void)context;
+    return metrics->system.pool.by_state[WEFT_WORKER_READY] == metrics->system.pool.wanted;
+}
+
+/* --- what is told of a death */
+
+static bool has_given_up(const weft_metrics *metrics, void *context) {
+    char *text = context;
+    for (size_t i = 0; i < metrics->partition_count; i++)
+        if (metrics->partitions[i].failed)
+            snprintf(text, WEFT_ERROR_TEXT_BYTES, "%s", metrics->partitions[i].last_error);
+    return *text;
+}
+
+/* A record that ends its worker: what is said of it afterwards. */
+static void reason_of(stage_language language, const char *value, const char *reason) {
+    stage self;
+    trail_verdict verdict;
+    char text[WEFT_ERROR_TEXT_BYTES] = "";
+    STAGE_OPEN(&self, language, 0);
+    stage_fill(&self, 200, 20);
+    stage_put(&self, "x1", value);
+    const char *settings[] = {"workers",
+                              "1",
+                              "max.attempts",
+                              "1",
+                              "failure.policy",
+                              "skip",
+                              "worker.memory.max.bytes",
+                              language == STAGE_PYTHON ? "600000000" : "0",
+                              "handler.deadline.ms",
+                              language == STAGE_PYTHON ? "0" : "500",
+                              "worker.grace.ms",
+                              "20",
+                              NULL};
+    harness *under_test = stage_start(&self, settings);
+    REQUIRE(harness_await_metrics(under_test, has_given_up, text, PATIENCE_MS, NULL));
+    REQUIRE(strstr(text, reason), "%s", text);
+    finish(&self, under_test, 200, &verdict);
+    REQUIRE_EQ(verdict.cut, 1);
+    stage_close(&self);
+}
+
+Test(process_life, reason__segmentation_fault__signal_and_last_lines_of_stderr) {
+    reason_of(STAGE_C, "segv 9", "ended by itself, signal 11: about to fall|falling");
+}
+
+Test(process_life, reason__exit_in_the_middle__exit_status) {
+    reason_of(STAGE_C, "exit 9", "ended by itself, exit status 0");
+}
+
+Test(process_life, reason__out_of_memory__signal_and_last_line) {
+    reason_of(STAGE_PYTHON, "oom 9", "ended by itself, signal 6: no memory");
+}
+
+Test(process_life, reason__past_its_deadline_and_deaf__killed) {
+    reason_of(STAGE_C, "deaf 9", "killed: its handler was past handler.deadline.ms, signal 9");
+}
+
+Test(process_life, reason__behind_a_shell__the_signal_all_the_same) {
+    stage self;
+    trail_verdict verdict;
+    char text[WEFT_ERROR_TEXT_BYTES] = "", command[700];
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_fill(&self, 200, 20);
+    stage_put(&self, "x1", "segv 9");
+    snprintf(command, sizeof command, "%s; exit $?", self.command);
+    memcpy(self.command, command, sizeof self.command);
+    const char *settings[] = {"workers", "1", "max.attempts", "1", "failure.policy", "skip", NULL};
+    harness *under_test = stage_start(&self, settings);
+    REQUIRE(harness_await_metrics(under_test, has_given_up, text, PATIENCE_MS, NULL));
+    REQUIRE(strstr(text, "exit status 139 as after signal 11: "), "%s", text);
+    finish(&self, under_test, 200, &verdict);
+    stage_close(&self);
+}
+
+/* --- those that don't come up */
+
+static bool is_held_back(const weft_metrics *metrics, void *context) {
+    uint64_t *starts = context;
+    *starts = metrics->system.pool.starts;
+    return metrics->system.pool.is_held_back && metrics->partition_count > 0;
+}
+
+static void must_answer(uint16_t port, const char *path, const char *text) {
+    for (int i = 0; i < PATIENCE_MS; i++) {
+        char *answer = scrape_get(port, path);
+        bool right = answer && strstr(answer, text);
+        if (i == PATIENCE_MS - 1) cr_expect(right, "%s: %s", path, answer);
+        free(answer);
+        if (right) return;
+    }
+}
+
+Test(process_life, crash_loop__at_the_start__held_back_not_ready_still_a_member__then_a_right_command) {
+    stage self;
+    trail_verdict verdict;
+    uint64_t starts;
+    char right[600];
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_fill(&self, 1000, 20);
+    memcpy(right, self.command, sizeof right);
+    snprintf(self.command, sizeof self.command, "echo no such thing >&2; exit 3");
+    const char *settings[] = {"workers",
+                              "3",
+                              "worker.restart.backoff.ms",
+                              "1",
+                              "worker.restart.backoff.max.ms",
+                              "50",
+                              "metrics.enabled",
+                              "true",
+                              "metrics.port",
+                              "0",
+                              "tick.ms",
+                              "20",
+                              NULL};
+    harness *under_test = stage_start(&self, settings);
+    uint16_t port = weft_consumer_metrics_port(harness_consumer(under_test));
+    REQUIRE(harness_await_metrics(under_test, is_held_back, &starts, PATIENCE_MS, NULL));
+    must_answer(port, "/readyz", "no workers: those that are started end before they are ready");
+    must_answer(port, "/status", "\"worker_starts_held_back\": true");
+    weft_config *config;
+    REQUIRE(weft_config_new(&config) == WEFT_OK);
+    weft_config_set(config, "bootstrap.servers", mock_bootstrap(self.mock));
+    weft_config_set(config, "topics", "t");
+    weft_config_set(config, "group.id", harness_group(under_test));
+    weft_config_set(config, "engine", "process");
+    weft_config_set(config, "worker.command", right);
+    REQUIRE_EQ(weft_consumer_restart_workers(harness_consumer(under_test), config), WEFT_OK);
+    weft_config_free(&config);
+    weft_metrics *metrics;
+    REQUIRE(harness_await_metrics(under_test, all_are_ready, NULL, PATIENCE_MS, &metrics));
+    REQUIRE(!metrics->system.pool.is_held_back);
+    REQUIRE_EQ(metrics->system.assignments, 1); /* one membership, from the beginning on */
+    free(metrics);
+    must_answer(port, "/readyz", "ready: 3 workers");
+    finish(&self, under_test, 1000, &verdict);
+    REQUIRE_EQ(verdict.begun, 1000);
+    stage_close(&self);
+}
+
+/* Without descriptors nothing can be started; what is there goes on, and the others come when there are some. */
+Test(process_life, descriptors__none_left__start_fails_and_is_tried_again) {
+    enum { TAKEN = 200 };
+    stage self;
+    trail_verdict verdict;
+    struct rlimit before, none;
+    int last;
+    /* All that is opened from now on has a higher number, and goes on when no higher one may be opened. */
+    for (last = 0; last < TAKEN;) last = dup(STDIN_FILENO);
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_put(&self, "k0", "kill 1");
+    const char *settings[] = {"workers", "1", "worker.restart.backoff.ms", "5", "worker.restart.backoff.max.ms",
+                              "5",       NULL};
+    harness *under_test = stage_start(&self, settings);
+    REQUIRE(trail_await(self.file, 1, PATIENCE_MS)); /* it died once, and came back */
+    REQUIRE(harness_await_metrics(under_test, all_are_ready, NULL, PATIENCE_MS, NULL));
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = TAKEN;
+    setrlimit(RLIMIT_NOFILE, &none);
+    kill(trail_get(self.file, trail_count(self.file) - 1).pid, SIGKILL);
+    uint64_t starts;
+    bool held_back = harness_await_metrics(under_test, is_held_back, &starts, PATIENCE_MS, NULL);
+    setrlimit(RLIMIT_NOFILE, &before);
+    REQUIRE(held_back);
+    REQUIRE_EQ(starts, 2);
+    stage_fill(&self, 500, 20);
+    finish(&self, under_test, 501, &verdict);
+    stage_close(&self);
+}
+
+/* --- those that do what they want */
+
+Test(process_life, stderr__flooded_without_end__the_work_goes_on) {
+    stage self;
+    trail_verdict verdict;
+    char command[700];
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_fill(&self, 5000, 20);
+    snprintf(command, sizeof command, "yes flood >&2 & exec env %s", self.command);
+    memcpy(self.command, command, sizeof self.command);
+    const char *settings[] = {"workers", "1", "log.level", "error", NULL};
+    finish(&self, stage_start(&self, settings), 5000, &verdict);
+    REQUIRE_EQ(verdict.begun, 5000);
+    stage_close(&self);
+}
+
+/* Nobody says HELLO, nobody hears a word. */
+Test(process_life, stop__workers_that_ignore_everything__ends_all_the_same) {
+    stage self;
+    STAGE_OPEN(&self, STAGE_C, 0);
+    snprintf(self.command, sizeof self.command, "trap '' TERM INT HUP; while true; do sleep 100; done");
+    const char *settings[] = {"workers", "2", NULL};
+    harness *under_test = stage_start(&self, settings);
+    REQUIRE(harness_await_metrics(under_test, harness_is_assigned, NULL, PATIENCE_MS, NULL));
+    REQUIRE_EQ(harness_stop(under_test, 1000), WEFT_OK);
+    harness_free(&under_test);
+    stage_close(&self);
+}
+
+Test(process_life, stop__workers_that_are_stopped__are_killed_and_it_ends) {
+    stage self;
+    STAGE_OPEN(&self, STAGE_C, 0);
+    const char *settings[] = {"workers", "2", "worker.heartbeat.ms", "60000", NULL};
+    harness *under_test = stage_start(&self, settings);
+    weft_metrics *metrics;
+    REQUIRE(harness_await_metrics(under_test, all_are_ready, NULL, PATIENCE_MS, &metrics));
+    for (size_t i = 0; i < metrics->worker_count; i++) kill(metrics->workers[i].pid, SIGSTOP);
+    REQUIRE_EQ(harness_stop(under_test, 1000), WEFT_OK);
+    for (size_t i = 0; i < metrics->worker_count; i++) REQUIRE(is_gone(metrics->workers[i].pid));
+    free(metrics);
+    harness_free(&under_test);
+    stage_close(&self);
+}
+
+/* --- a partition that goes while a worker is at its records */
+
+Test(process_life, revoke__a_worker_at_a_record_of_it__is_dead_before_the_new_owner_begins) {
+    stage self;
+    trail_verdict verdict;
+    STAGE_OPEN(&self, STAGE_C, 0);
+    for (int i = 0; i < 4; i++) { /* one in each partition: whichever goes, a worker is at it */
+        char key[8];
+        snprintf(key, sizeof key, "k%d", i);
+        stage_put(&self, key, "deaf 1");
+    }
+    const char *settings[] = {
+        "engine",           "process", "worker.command", self.command, "workers", "4", "commit.interval.ms", "20",
+        "drain.timeout.ms", "100",     "max.attempts",   "9",          NULL};
+    harness_plan plan = {
+        .bootstrap = mock_bootstrap(self.mock), .group = "handed-over", .topics = "t", .settings = settings};
+    harness *one = harness_start(&plan);
+    for (int i = 0; i < PATIENCE_MS && trail_count(self.file) < 4; i++)
+        REQUIRE(harness_await_metrics(one, has_begun, &self, PATIENCE_MS, NULL));
+    int32_t old[4];
+    for (int i = 0; i < 4; i++) old[i] = trail_get(self.file, (size_t)i).pid;
+    harness *other = harness_start(&plan);
+    /* All were revoked, because anybody who joins makes all give back; nobody is charged: they hang again, killed at
+     * each turn, until the stop. */
+    for (size_t count = 4; trail_count(self.file) == count;)
+        REQUIRE(harness_await_metrics(other, has_begun, &self, PATIENCE_MS, NULL));
+    trail_entry next = trail_get(self.file, 4);
+    REQUIRE_EQ(next.attempt, 1);
+    for (int i = 0; i < 4; i++) REQUIRE(is_gone(old[i]), "worker %d still runs", old[i]);
+    harness_stop(one, 100);
+    harness_stop(other, 100);
+    verdict = trail_judge(self.file, true);
+    REQUIRE(verdict.out_of_order == 0, "%s", verdict.example);
+    harness_free(&one);
+    harness_free(&other);
+    stage_close(&self);
+}
