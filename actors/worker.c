@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "peers.h"
 #include "record.h"
+#include "utf8.h"
 #include "wire.h"
 
 static const uint64_t ms = 1000000;
@@ -34,7 +35,7 @@ enum {
     SILENT_HEARTBEATS = 5,
     TASKS_MAX = 8, /* weft sends far fewer */
     DONE_MAX = 256,
-    TOPICS_MAX = 65536,
+    TOPICS_MAX = 1 << 20,
 };
 
 typedef struct task {
@@ -129,12 +130,28 @@ static void send_report(void) {
     self.reason_bytes = 0;
 }
 
+/* A handler's text as UTF-8: a foreign byte becomes a question mark, a character that was cut at the end goes. Returns
+ * its bytes. */
+static size_t make_utf8(char *text, size_t bytes) {
+    size_t at = 0;
+    while (at < bytes) {
+        size_t length = wf_utf8_length(text + at, bytes - at);
+        bool is_cut = length == 0 && bytes - at < 4 && (unsigned char)text[at] >= 0xc0;
+        for (size_t i = at + 1; i < bytes; i++) is_cut = is_cut && ((unsigned char)text[i] & 0xc0) == 0x80;
+        if (is_cut) return at;
+        if (length == 0) text[at] = '?';
+        at += length ? length : 1;
+    }
+    return bytes;
+}
+
 static void add_to_report(int64_t offset, wf_wire_status status, const char *reason) {
-    size_t bytes = reason && status == WF_WIRE_FAILURE ? strlen(reason) : 0;
+    size_t bytes = status == WF_WIRE_FAILURE ? strnlen(reason, WF_WIRE_REASON_MAX) : 0;
+    if (bytes) memcpy(self.reasons + self.reason_bytes, reason, bytes);
+    bytes = make_utf8(self.reasons + self.reason_bytes, bytes);
     wf_wire_done done = {.offset = offset, .status = (uint8_t)status, .reason_bytes = (uint32_t)bytes};
     uint8_t *at = self.report + WF_WIRE_HEADER_BYTES + (size_t)self.report_count * WF_WIRE_DONE_BYTES;
     wf_wire_put_done(at, &done);
-    if (bytes) memcpy(self.reasons + self.reason_bytes, reason, bytes);
     self.reason_bytes += bytes;
     if (++self.report_count == DONE_MAX) send_report();
 }
@@ -154,7 +171,7 @@ void weft_worker_log(weft_log_level level, const char *format, ...) {
     va_end(arguments);
     if (!self.peer || bytes < 0) return;
     size_t length = (size_t)bytes < WF_WIRE_LINE_MAX ? (size_t)bytes : WF_WIRE_LINE_MAX - 1;
-    wf_peer_send(self.peer, frame, WF_WIRE_HEADER_BYTES + length);
+    wf_peer_send(self.peer, frame, WF_WIRE_HEADER_BYTES + make_utf8(text, length));
 }
 
 /* --- what is heard */
