@@ -156,6 +156,7 @@ static wf_limits limits_shown(const wf_options *options) {
                        .queue_max_records = (uint64_t)options->queue_max_records,
                        .queue_max_bytes = (uint64_t)options->queue_max_bytes,
                        .in_flight_max_records = (uint64_t)options->in_flight_max_records,
+                       .in_flight_max_bytes = (uint64_t)options->in_flight_max_bytes,
                        .pending_max_records = (uint64_t)options->pending_max_records,
                        .metadata_max_bytes = (uint64_t)options->metadata_max_bytes,
                        .max_series = (uint64_t)options->metrics_max_series};

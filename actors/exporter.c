@@ -166,7 +166,14 @@ static void merge_system(weft_system_metrics *to, const weft_system_metrics *fro
         to->fetched = from->fetched;
         to->commits = from->commits;
         to->commit_failures = from->commit_failures;
+        memcpy(to->commit_failures_by, from->commit_failures_by, sizeof to->commit_failures_by);
+        to->commit_time = from->commit_time;
+        to->drain_time = from->drain_time;
         to->assignments = from->assignments;
+        to->lost = from->lost;
+        to->fenced = from->fenced;
+        to->kafka_errors = from->kafka_errors;
+        to->paused_ns = from->paused_ns;
         to->wakes = from->wakes;
         to->idle_ns = from->idle_ns;
         to->is_paused = from->is_paused;
@@ -179,6 +186,7 @@ static void merge_system(weft_system_metrics *to, const weft_system_metrics *fro
         to->total_queued = from->total_queued;
         to->total_in_flight = from->total_in_flight;
         to->total_pending = from->total_pending;
+        to->in_flight_bytes = from->in_flight_bytes;
         to->workers = from->workers;
         to->workers_busy = from->workers_busy;
     } else if (owner == WF_GAUGES_ENGINE) {

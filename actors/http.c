@@ -50,7 +50,7 @@ static const char *reason_of(int status) {
 
 static void write_answer(struct mg_connection *connection, const wf_answer *answer) {
     char head[512];
-    size_t count = answer->body ? answer->body->count : strlen(answer->text);
+    size_t text_bytes = strlen(answer->text), count = text_bytes + (answer->body ? answer->body->count : 0);
     int bytes = snprintf(head, sizeof head,
                          "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s"
                          "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
@@ -62,7 +62,8 @@ static void write_answer(struct mg_connection *connection, const wf_answer *answ
                                                  : "");
     WF_CHECK(bytes > 0 && (size_t)bytes < sizeof head);
     if (mg_write(connection, head, (size_t)bytes) <= 0 || answer->bodiless) return;
-    mg_write(connection, answer->body ? answer->body->bytes : answer->text, count);
+    if (answer->body && mg_write(connection, answer->body->bytes, answer->body->count) <= 0) return;
+    if (text_bytes) mg_write(connection, answer->text, text_bytes);
 }
 
 static bool has_body(struct mg_connection *connection, const struct mg_request_info *info) {

@@ -44,6 +44,7 @@ typedef struct wf_limits {
     uint64_t queue_max_records;
     uint64_t queue_max_bytes;
     uint64_t in_flight_max_records;
+    uint64_t in_flight_max_bytes;
     uint64_t pending_max_records;
     uint64_t metadata_max_bytes;
     uint64_t max_series;

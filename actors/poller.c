@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "histogram.h"
 
 /* librdkafka must be served well within max.poll.interval.ms even when nothing happens. */
 static const uint64_t serve_interval_ns = 1000000000;
@@ -291,7 +292,9 @@ static void on_revoke(void *context, const wf_kafka_partition *partitions, size_
     weft_env_log(self->env, lost ? WEFT_LOG_WARN : WEFT_LOG_INFO, "%s partitions=%zu incremental=%d",
                  lost ? "lost" : "revoked", count, incremental);
     self->metrics.assignments++;
+    self->metrics.lost += lost;
     if (!incremental || lost) self->metrics.is_member = false;
+    self->revoke_since_ns = weft_env_now_ns(self->env);
     self->revoke_deadline_ns = weft_env_now_ns(self->env) + self->options.drain_timeout_ns;
     if (self->stopping && self->stop_deadline_ns < self->revoke_deadline_ns)
         self->revoke_deadline_ns = self->stop_deadline_ns;
@@ -311,6 +314,7 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     WF_CHECK(slot->epoch == drained->epoch && slot->phase == WF_SLOT_REVOKING);
     slot->drained = true;
     self->fenced_ever = self->fenced_ever || drained->unfinished > 0;
+    self->metrics.fenced += drained->unfinished;
     if (slot->resetting) begin_anew(self, env, slot);
 }
 
@@ -341,6 +345,7 @@ static void finish_revoke(wf_poller_state *self, weft_env *env) {
                                                             self->revoke.count, self->revoke.incremental);
     if (status != WEFT_OK)
         weft_env_log(env, WEFT_LOG_ERROR, "librdkafka refused to take back %zu partitions", self->revoke.count);
+    wf_histogram_add(&self->metrics.drain_time, weft_env_now_ns(env) - self->revoke_since_ns);
     rebalance_close(&self->revoke);
 }
 
@@ -353,6 +358,7 @@ static void on_error(void *context, wf_kafka_error error, const char *text, cons
         return;
     }
     if (error == WF_KAFKA_AWAY) self->metrics.is_connected = false;
+    self->metrics.kafka_errors++;
     uint64_t now_ns = weft_env_now_ns(self->env);
     if (self->error_logged_ns && now_ns - self->error_logged_ns < 1000000000) {
         self->errors_silent++;
@@ -445,6 +451,7 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
     end.metrics.reserved_bytes = wf_record_pool_reserved_bytes(&self->pool);
     end.metrics.librdkafka_records = self->options.kafka->ops->queued(self->options.kafka);
     if (self->idle_since_ns) end.metrics.idle_ns += weft_env_now_ns(env) - self->idle_since_ns;
+    if (self->paused_since_ns) end.metrics.paused_ns += weft_env_now_ns(env) - self->paused_since_ns;
     weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);
 }
 

@@ -115,6 +115,7 @@ typedef struct wf_poller_state {
     wf_rebalance assign;
     wf_rebalance revoke;
     uint64_t revoke_deadline_ns;
+    uint64_t revoke_since_ns;
     uint64_t ask_ns; /* when to ask for committed offsets again, 0: no need */
     bool ask_open;   /* a question is on its way: answers don't say whose they are, so there is one at a time */
     bool ask_stale;  /* and it was asked for an assignment that is over: others may have committed since */
@@ -131,9 +132,11 @@ typedef struct wf_poller_state {
     uint64_t queued_then;
     uint64_t fetched_at_wake;
     uint64_t woken_ns;
-    uint64_t idle_since_ns; /* without records while there is credit and lag; 0: not idle */
+    uint64_t idle_since_ns;   /* without records while there is credit and lag; 0: not idle */
+    uint64_t paused_since_ns; /* without credit; 0: there is some */
     /* Commits. */
     bool commit_in_flight;
+    uint64_t commit_sent_ns;
     uint64_t commit_retry_ns; /* 0: no back-off */
     uint32_t commit_failures_in_row;
     /* Sight. */

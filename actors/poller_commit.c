@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "histogram.h"
 #include "poller.h"
 
 static const uint64_t backoff_first_ns = 100000000;
@@ -77,10 +78,11 @@ static void take_back(wf_poller_slot *slot) {
     }
 }
 
-static void back_off(wf_poller_state *self, uint64_t now_ns) {
+static void back_off(wf_poller_state *self, uint64_t now_ns, weft_commit_failure reason) {
     uint64_t wait_ns = backoff_first_ns << (self->commit_failures_in_row < 6 ? self->commit_failures_in_row : 6);
     self->commit_failures_in_row++;
     self->metrics.commit_failures++;
+    self->metrics.commit_failures_by[reason]++;
     self->commit_retry_ns = now_ns + (wait_ns < backoff_last_ns ? wait_ns : backoff_last_ns);
 }
 
@@ -95,11 +97,12 @@ uint64_t wf_poller_send_commits(wf_poller_state *self, weft_env *env) {
     free(list);
     if (status == WEFT_OK) {
         self->commit_in_flight = true;
+        self->commit_sent_ns = now_ns;
         return UINT64_MAX;
     }
     for (uint32_t i = 0; i < self->slot_count; i++)
         if (self->slots[i].in_flight) take_back(&self->slots[i]);
-    back_off(self, now_ns);
+    back_off(self, now_ns, WEFT_COMMIT_UNANSWERED);
     return self->commit_retry_ns;
 }
 
@@ -147,10 +150,16 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
     }
 }
 
+static weft_commit_failure failure_of(wf_kafka_error error) {
+    if (error == WF_KAFKA_FENCED) return WEFT_COMMIT_FENCED;
+    return error == WF_KAFKA_TOO_LARGE ? WEFT_COMMIT_TOO_LARGE : WEFT_COMMIT_UNANSWERED;
+}
+
 void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text,
                                 const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
     self->commit_in_flight = false;
+    wf_histogram_add(&self->metrics.commit_time, weft_env_now_ns(self->env) - self->commit_sent_ns);
     wf_kafka_error worst = error;
     for (size_t i = 0; i < count; i++) {
         wf_poller_slot *slot = wf_poller_slot_at(self, partitions[i].topic, partitions[i].partition);
@@ -172,5 +181,5 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
     if (self->commit_failures_in_row == 0 || worst == WF_KAFKA_FENCED)
         weft_env_log(self->env, WEFT_LOG_WARN, "commit failed, %s: %s",
                      worst == WF_KAFKA_FENCED ? "not tried again" : "tried again with back-off", text ? text : "");
-    back_off(self, weft_env_now_ns(self->env));
+    back_off(self, weft_env_now_ns(self->env), failure_of(worst));
 }

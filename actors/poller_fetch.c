@@ -210,8 +210,16 @@ void wf_poller_idle_timer(wf_poller_state *self, weft_env *env) {
 
 /* --- a turn of reading */
 
-bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
+/* The clock of back-pressure runs while there is no credit. */
+static void note_pause(wf_poller_state *self, uint64_t now_ns) {
     self->metrics.is_paused = self->credit_records <= 0 || self->credit_bytes <= 0;
+    if (self->metrics.is_paused == (self->paused_since_ns > 0)) return;
+    if (self->paused_since_ns) self->metrics.paused_ns += now_ns - self->paused_since_ns;
+    self->paused_since_ns = self->metrics.is_paused ? now_ns : 0;
+}
+
+bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
+    note_pause(self, weft_env_now_ns(env));
     if (self->metrics.is_paused) {
         end_idle(self, env);
         return false;

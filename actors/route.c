@@ -45,6 +45,17 @@ static uint64_t age_ns(const wf_sight *sight) {
     return sight->now_ns > since_ns ? sight->now_ns - since_ns : 0;
 }
 
+/* Old numbers look like new ones: a line behind the page says it. */
+static void warn_of_age(wf_answer *answer, const wf_sight *sight) {
+    uint64_t old_ns = age_ns(sight);
+    if (answer->status != 200 || old_ns <= sight->health_ns) return;
+    answer->body = wf_page_body(sight->page, WF_FORM_HTML, false);
+    answer->gzip = false;
+    snprintf(answer->text, sizeof answer->text,
+             "<p class=\"stale\">These numbers are %llu s old: an actor does not answer, see /healthz.</p>\n",
+             (unsigned long long)(old_ns / ms / 1000));
+}
+
 static wf_answer health(const wf_sight *sight) {
     if (age_ns(sight) <= sight->health_ns) return say(200, "ok");
     wf_answer answer = say(503, "");
@@ -74,7 +85,11 @@ static wf_answer find(const wf_request *request, const wf_sight *sight) {
     const char *path = request->path;
     if (strcmp(path, "/metrics") == 0) return show(request, sight, wf_negotiate_form(request->accept));
     if (strcmp(path, "/status") == 0) return show(request, sight, WF_FORM_STATUS);
-    if (strcmp(path, "/") == 0) return show(request, sight, WF_FORM_HTML);
+    if (strcmp(path, "/") == 0) {
+        wf_answer answer = show(request, sight, WF_FORM_HTML);
+        warn_of_age(&answer, sight);
+        return answer;
+    }
     if (strcmp(path, "/healthz") == 0) return health(sight);
     if (strcmp(path, "/readyz") == 0) return readiness(sight);
     return say(404, "not here: / /metrics /status /healthz /readyz are");

@@ -30,11 +30,11 @@ enum { WF_ANSWER_TEXT_BYTES = 256 };
 
 typedef struct wf_answer {
     int status;
-    bool bodiless;       /* HEAD: the head as for GET */
-    const char *type;    /* of the content */
-    const wf_body *body; /* of the page, or NULL: text */
-    bool gzip;
-    char text[WF_ANSWER_TEXT_BYTES];
+    bool bodiless;                   /* HEAD: the head as for GET */
+    const char *type;                /* of the content */
+    const wf_body *body;             /* of the page; NULL: there is only text */
+    bool gzip;                       /* the body is compressed, and there is no text */
+    char text[WF_ANSWER_TEXT_BYTES]; /* behind the body, most often empty */
 } wf_answer;
 
 wf_answer wf_route(const wf_request *request, const wf_sight *sight);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "status_page.h"
 #include "utf8.h"
 
@@ -52,9 +53,10 @@ static json_t *blocking(const weft_metrics *metrics, const weft_partition_metric
     char hash[24];
     if (partition->blocking_offset < 0) return json_null();
     snprintf(hash, sizeof hash, "%016" PRIx64, partition->blocking_key_hash);
-    return json_pack("{s:I, s:f, s:s, s:i, s:o}", "offset", (json_int_t)partition->blocking_offset, "age_seconds",
-                     partition->blocking_duration_seconds, "key_hash", hash, "attempt",
-                     (int)partition->blocking_attempt, "worker", holder(metrics, partition->blocking_worker));
+    return json_pack("{s:I, s:f, s:o, s:s, s:i, s:o}", "offset", (json_int_t)partition->blocking_offset, "age_seconds",
+                     partition->blocking_duration_seconds, "timestamp_ms", offset(partition->blocking_timestamp_ms),
+                     "key_hash", hash, "attempt", (int)partition->blocking_attempt, "worker",
+                     holder(metrics, partition->blocking_worker));
 }
 
 static json_t *partition_of(const weft_metrics *metrics, const weft_partition_metrics *partition) {
@@ -107,35 +109,65 @@ static json_t *topics(const weft_metrics *metrics) {
     return array;
 }
 
+static void put_numbers(json_t *object, const weft_system_metrics *system) {
+    const struct {
+        const char *name;
+        uint64_t number;
+    } numbers[] = {
+        {"rebalances", system->assignments},
+        {"memberships_lost", system->lost},
+        {"fetched", system->fetched},
+        {"commits", system->commits},
+        {"commit_failures", system->commit_failures},
+        {"kafka_errors", system->kafka_errors},
+        {"queued", system->total_queued},
+        {"in_flight", system->total_in_flight},
+        {"pending", system->total_pending},
+        {"fenced", system->fenced},
+        {"librdkafka_queued", system->librdkafka_records},
+        {"maps_refused", system->metadata_refused},
+        {"maps_cut", system->metadata_dropped},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        json_object_set_new(object, numbers[i].name, integer(numbers[i].number));
+}
+
 static json_t *consumer(const wf_page *page) {
     const weft_system_metrics *system = &page->metrics->system;
-    return json_pack("{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "group", text(page->limits.group),
-                     "member", system->is_member, "broker_connected", system->is_connected, "rebalances",
-                     (json_int_t)system->assignments, "fetched", (json_int_t)system->fetched, "commits",
-                     (json_int_t)system->commits, "commit_failures", (json_int_t)system->commit_failures, "queued",
-                     (json_int_t)system->total_queued, "in_flight", (json_int_t)system->total_in_flight, "pending",
-                     (json_int_t)system->total_pending, "librdkafka_queued", (json_int_t)system->librdkafka_records,
-                     "idle_seconds", (double)system->idle_ns / 1e9);
+    json_t *object = json_object();
+    json_object_set_new(object, "group", text(page->limits.group));
+    json_object_set_new(object, "member", json_boolean(system->is_member));
+    json_object_set_new(object, "broker_connected", json_boolean(system->is_connected));
+    json_object_set_new(object, "back_pressure", json_boolean(system->is_paused));
+    put_numbers(object, system);
+    json_object_set_new(object, "idle_seconds", json_real((double)system->idle_ns / 1e9));
+    json_object_set_new(object, "back_pressure_seconds", json_real((double)system->paused_ns / 1e9));
+    return object;
 }
 
 static json_t *limits(const wf_limits *limits) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "queue.max.records", (json_int_t)limits->queue_max_records,
-                     "queue.max.bytes", (json_int_t)limits->queue_max_bytes, "in.flight.max.records",
-                     (json_int_t)limits->in_flight_max_records, "pending.max.records",
-                     (json_int_t)limits->pending_max_records, "offset.metadata.max.bytes",
-                     (json_int_t)limits->metadata_max_bytes);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I}", "queue.max.records", (json_int_t)limits->queue_max_records, "queue.max.bytes",
+        (json_int_t)limits->queue_max_bytes, "in.flight.max.records", (json_int_t)limits->in_flight_max_records,
+        "in.flight.max.bytes", (json_int_t)limits->in_flight_max_bytes, "pending.max.records",
+        (json_int_t)limits->pending_max_records, "offset.metadata.max.bytes", (json_int_t)limits->metadata_max_bytes);
+}
+
+const char *wf_status_worker_state(weft_worker_state state) {
+    static const char *const states[] = {"waiting", "starting", "ready", "leaving", "ending"};
+    WF_CHECK(state < WEFT_WORKER_STATES);
+    return states[state];
 }
 
 static json_t *processes(const weft_metrics *metrics) {
-    static const char *const states[] = {"waiting", "starting", "ready", "leaving", "ending"};
     json_t *array = json_array();
     for (size_t i = 0; i < metrics->worker_count; i++) {
         const weft_worker_metrics *worker = &metrics->workers[i];
-        json_array_append_new(array, json_pack("{s:i, s:s, s:s, s:b, s:i, s:i, s:i, s:f}", "number",
-                                               (int)worker->number, "name", worker->name, "state",
-                                               states[worker->state], "started_here", worker->is_spawned, "pid",
-                                               (int)worker->pid, "records_held", (int)worker->records_held, "starts",
-                                               (int)worker->starts, "age_seconds", worker->age_seconds));
+        json_array_append_new(
+            array, json_pack("{s:i, s:s, s:s, s:b, s:i, s:i, s:i, s:f}", "number", (int)worker->number, "name",
+                             worker->name, "state", wf_status_worker_state(worker->state), "started_here",
+                             worker->is_spawned, "pid", (int)worker->pid, "records_held", (int)worker->records_held,
+                             "starts", (int)worker->starts, "age_seconds", worker->age_seconds));
     }
     return array;
 }
@@ -155,10 +187,12 @@ void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
         json_object_set_new(root, "workers", processes(metrics));
     }
     json_object_set_new(root, "limits", limits(&page->limits));
-    json_object_set_new(root, "memory",
-                        json_pack("{s:I, s:I, s:f}", "held_bytes", (json_int_t)metrics->system.held_bytes,
-                                  "reserved_bytes", (json_int_t)metrics->system.reserved_bytes, "resident_bytes",
-                                  page->process.resident_bytes >= 0 ? page->process.resident_bytes : 0.0));
+    json_object_set_new(
+        root, "memory",
+        json_pack("{s:I, s:I, s:I, s:o}", "held_bytes", (json_int_t)metrics->system.held_bytes, "in_flight_bytes",
+                  (json_int_t)metrics->system.in_flight_bytes, "reserved_bytes",
+                  (json_int_t)metrics->system.reserved_bytes, "resident_bytes",
+                  offset(page->process.resident_bytes >= 0 ? (int64_t)page->process.resident_bytes : -1)));
     json_object_set_new(root, "versions",
                         json_pack("{s:s, s:s, s:s, s:s, s:s}", "weft", page->build.version, "compiler",
                                   page->build.compiler, "librdkafka", page->build.librdkafka, "libzmq",

@@ -9,6 +9,9 @@
 #include "buffer.h"
 #include "page.h"
 
+/* Constant texts. */
+const char *wf_status_worker_state(weft_worker_state state);
+
 void wf_status_render_json(const wf_page *page, wf_buffer *buffer);
 void wf_status_render_html(const wf_page *page, wf_buffer *buffer);
 

@@ -44,6 +44,7 @@ static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_ga
     metrics->epoch = slot->epoch;
     metrics->blocking_offset = slot->head ? slot->head->offset : -1;
     metrics->blocking_key_hash = slot->head ? slot->head->key_hash : 0;
+    metrics->blocking_timestamp_ms = slot->head ? slot->head->timestamp_ms : -1;
     metrics->blocking_attempt = slot->head ? slot->head->attempt : 0;
     metrics->blocking_worker = slot->head ? holder_of(self, slot->head) : -1;
     metrics->queued = self->lanes.slots[index].queued;
@@ -95,6 +96,7 @@ void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *messa
     end.metrics.metadata_refused = self->maps_refused;
     end.metrics.total_in_flight = self->lent_records + self->parked_records;
     end.metrics.total_pending = self->parked_records;
+    end.metrics.in_flight_bytes = self->out_bytes;
     end.metrics.workers = self->workers.live;
     end.metrics.workers_busy = self->workers.live - self->workers.load_count[0];
     weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);

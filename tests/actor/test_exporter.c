@@ -95,12 +95,24 @@ Test(exporter, report__put_together_from_all_four) {
     wf_queue queues[] = {{topic, 0, 3}, {topic, 1, 5}};
     fake_env_tell(&fake, MANAGER, WF_MSG_QUEUES, queues, sizeof queues);
     end(&fake, WF_GAUGES_POLLER,
-        (weft_system_metrics){.held_bytes = 1, .fetched = 2, .commits = 3, .metadata_dropped = 1});
+        (weft_system_metrics){.held_bytes = 1,
+                              .fetched = 2,
+                              .commits = 3,
+                              .commit_failures = 5,
+                              .commit_failures_by = {1, 0, 4},
+                              .commit_time = {.buckets = {7}},
+                              .drain_time = {.buckets = {8}},
+                              .lost = 9,
+                              .fenced = 10,
+                              .kafka_errors = 11,
+                              .paused_ns = 12,
+                              .metadata_dropped = 1});
     end(&fake, WF_GAUGES_TRACKER, (weft_system_metrics){0});
     end(&fake, WF_GAUGES_ENCODER, (weft_system_metrics){.metadata_refused = 4, .metadata_dropped = 5});
     REQUIRE_EQ(fake_env_waiting(&fake, WF_MSG_REPORT), 0);
     end(&fake, WF_GAUGES_MANAGER,
-        (weft_system_metrics){.total_queued = 8, .total_in_flight = 4, .workers = 6, .workers_busy = 5});
+        (weft_system_metrics){
+            .total_queued = 8, .total_in_flight = 4, .in_flight_bytes = 13, .workers = 6, .workers_busy = 5});
 
     weft_metrics *metrics = report(&fake, 11);
     memset(topic, 'x', sizeof topic - 1); /* the report has names of its own */
@@ -117,6 +129,11 @@ Test(exporter, report__put_together_from_all_four) {
     const weft_system_metrics *system = &metrics->system;
     REQUIRE(system->held_bytes == 1 && system->fetched == 2 && system->commits == 3 && system->total_queued == 8);
     REQUIRE(system->metadata_refused == 4 && system->metadata_dropped == 6 && system->workers_busy == 5);
+    REQUIRE(system->commit_failures == 5 && system->commit_failures_by[WEFT_COMMIT_UNANSWERED] == 1 &&
+            system->commit_failures_by[WEFT_COMMIT_FENCED] == 4);
+    REQUIRE(system->commit_time.buckets[0] == 7 && system->drain_time.buckets[0] == 8 && system->lost == 9);
+    REQUIRE(system->fenced == 10 && system->kafka_errors == 11 && system->paused_ns == 12);
+    REQUIRE_EQ(system->in_flight_bytes, 13);
     REQUIRE_EQ(system->as_of_ns, fake.now_ns);
     free(metrics);
     fake_env_end(&fake);

@@ -41,6 +41,7 @@ typedef struct weft_partition_metrics {
     int64_t blocking_offset;          /* the unfinished record at the frontier; -1: none in hand */
     double blocking_duration_seconds; /* age of that record since it came from Kafka */
     uint64_t blocking_key_hash;       /* of that record's key, as weft sorts keys into lanes; 0: no key */
+    int64_t blocking_timestamp_ms;    /* Kafka's time of that record, since 1970; -1: none in hand, or it has none */
     uint32_t blocking_attempt;        /* which one it runs, or waits for; 0: none in hand */
     int32_t blocking_worker;          /* that holds it, by its number; -1: none */
     uint64_t gap_count;               /* ranges of unfinished offsets between frontier and the highest finished one */
@@ -127,12 +128,21 @@ typedef struct weft_worker_metrics {
     char name[24];      /* cut short */
 } weft_worker_metrics;
 
+/* Why commits failed. */
+typedef enum weft_commit_failure {
+    WEFT_COMMIT_UNANSWERED = 0, /* no broker, or one that is busy with something else: tried again */
+    WEFT_COMMIT_TOO_LARGE,      /* the map is larger than the broker takes: tried again with a part of it */
+    WEFT_COMMIT_FENCED,         /* the membership is over: the new owner runs again what was not committed */
+    WEFT_COMMIT_FAILURES
+} weft_commit_failure;
+
 /* The whole consumer. */
 typedef struct weft_system_metrics {
     uint64_t as_of_ns;           /* monotonic time of the numbers */
     uint64_t total_queued;       /* records in lanes */
     uint64_t total_in_flight;    /* records at the engine, deferred ones included */
     uint64_t total_pending;      /* of those, deferred */
+    uint64_t in_flight_bytes;    /* memory of the records at the engine */
     uint64_t held_bytes;         /* memory of all records in hand */
     uint64_t reserved_bytes;     /* what the record pool has from the system, for those and later ones */
     uint64_t librdkafka_records; /* read by librdkafka and waiting in its queue */
@@ -143,10 +153,17 @@ typedef struct weft_system_metrics {
     uint64_t begun_ns;           /* monotonic time at which the first record was given to a worker; 0: none was */
     uint64_t finished_ns;        /* and at which the last one was finished; 0: none was */
     uint64_t commits;            /* successful commit requests */
-    uint64_t commit_failures;
-    uint64_t assignments;      /* rebalances that gave or took partitions */
-    uint64_t wakes;            /* times a stalled fetch was woken */
-    uint64_t idle_ns;          /* time without records while there was credit and lag */
+    uint64_t commit_failures;    /* all of them, and by reason: */
+    uint64_t commit_failures_by[WEFT_COMMIT_FAILURES];
+    weft_histogram commit_time; /* of answered commit requests, from their sending */
+    weft_histogram drain_time;  /* of partitions that were taken away, until they were given back */
+    uint64_t assignments;       /* rebalances that gave or took partitions */
+    uint64_t lost;              /* times that partitions were lost without warning: they had another owner already */
+    uint64_t fenced;       /* records that were still out when their partition had to go; their results don't count */
+    uint64_t kafka_errors; /* that librdkafka told */
+    uint64_t paused_ns;    /* time in which nothing was read because the queue's credit was used up */
+    uint64_t wakes;        /* times a stalled fetch was woken */
+    uint64_t idle_ns;      /* time without records while there was credit and lag */
     uint64_t metadata_refused; /* committed maps that were damaged, foreign or beyond the log, and so not used */
     uint64_t metadata_dropped; /* maps of which only the first part fitted: the rest may run again after a restart */
     uint32_t workers;          /* workers that take slices */
