@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
+
 /* What the door relies on; a user's own value for one of them must be the same. */
 static const wf_kafka_setting fixed_settings[] = {
     {"enable.auto.commit", "false"},
@@ -24,16 +26,9 @@ const char *wf_kafka_setting_value(const wf_kafka_setting *settings, size_t coun
     return value;
 }
 
-static bool is_secret(const char *name) {
-    static const char *const marks[] = {"password", "secret", ".pem", "jaas", "oauthbearer.config"};
-    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
-        if (strstr(name, marks[i])) return true;
-    return false;
-}
-
 /* One line more in *text; always WEFT_ECONFIG, or WEFT_ENOMEM. Secret values are not shown. */
 static weft_status refuse_setting(const char *name, const char *value, const char *reason, char **text) {
-    const char *shown = !value ? "" : is_secret(name) ? "(not shown)" : value;
+    const char *shown = !value ? "" : wf_option_is_secret(name) ? "****" : value;
     char *longer = NULL;
     if (asprintf(&longer, "%s%skafka setting %s = \"%s\": %s", *text ? *text : "", *text ? "\n" : "", name, shown,
                  reason) < 0)

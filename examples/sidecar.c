@@ -4,7 +4,10 @@
  *
  * SIGHUP reads the configuration again and replaces the workers one by one.
  *
- *     weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] -- COMMAND [ARGUMENT...]
+ *     weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] [--dump] -- COMMAND
+ *         [ARGUMENT...]
+ *
+ * With --dump it starts nothing: it prints every option with its value and where that comes from, and what is wrong.
  *
  * SIGTERM and SIGINT drain: what runs is finished and committed; a second one ends everything now. With --until-end it
  * stops when everything that is in the topics is done. Exit status:
@@ -29,6 +32,7 @@ enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200 };
 typedef struct task {
     bool until_end;
     bool print_help;
+    bool dump;
     int argc; /* the command line, to be read again */
     char **argv;
 } task;
@@ -69,9 +73,10 @@ static void report(size_t abandoned) {
 
 static int usage(const char *problem) {
     if (problem) fprintf(stderr, "weft-sidecar: %s\n", problem);
-    fprintf(problem ? stderr : stdout,
-            "usage: weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] -- COMMAND "
-            "[ARGUMENT...]\n");
+    fprintf(
+        problem ? stderr : stdout,
+        "usage: weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] [--dump] -- COMMAND "
+        "[ARGUMENT...]\n");
     return problem ? MISUSED : 0;
 }
 
@@ -98,10 +103,13 @@ static char *command_line(char *const *words, int count) {
 }
 
 static const char *parse(int argc, char **argv, task *job, weft_config *config) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},  {"set", required_argument, NULL, 's'},
-        {"workers", required_argument, NULL, 'w'}, {"until-end", no_argument, NULL, 'e'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"workers", required_argument, NULL, 'w'},
+                                            {"until-end", no_argument, NULL, 'e'},
+                                            {"dump", no_argument, NULL, 'd'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int option;
     weft_config_set(config, "engine", "process");
     optind = 0; /* from the beginning, when it is read again */
@@ -112,6 +120,7 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
         if (option == 'c') weft_config_load_file(config, optarg); /* what is wrong is told with the other problems */
         if (option == 'w') weft_config_set(config, "workers", optarg);
         if (option == 'e') job->until_end = true;
+        if (option == 'd') job->dump = true;
         if (option == 'h') job->print_help = true;
         if (!equals) continue;
         *equals = '\0';
@@ -191,8 +200,20 @@ static int process(const task *job, weft_config *config) {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     weft_consumer_free(&consumer);
+    if (reason == WEFT_ECONFIG) return MISUSED; /* librdkafka judges its settings at the start */
     if (reason != WEFT_OK) return FAILED;
     return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;
+}
+
+/* Secrets are not in it. */
+static int dump(const weft_config *config) {
+    char *options = weft_config_dump(config), *problems = weft_config_problems(config);
+    printf("%s", options ? options : "");
+    fprintf(stderr, "%s", problems ? problems : "");
+    int status = problems ? MISUSED : 0;
+    free(options);
+    free(problems);
+    return status;
 }
 
 int main(int argc, char **argv) {
@@ -201,7 +222,7 @@ int main(int argc, char **argv) {
     if (weft_config_new(&config) != WEFT_OK) return FAILED;
     weft_config_load_environment(config);
     const char *problem = parse(argc, argv, &job, config);
-    int status = problem || job.print_help ? usage(problem) : process(&job, config);
+    int status = problem || job.print_help ? usage(problem) : job.dump ? dump(config) : process(&job, config);
     if (job.print_help && !problem) {
         char *help = weft_config_help();
         printf("\n%s", help ? help : "");

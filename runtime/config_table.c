@@ -3,6 +3,7 @@
  * The rows of config.def, and how a text becomes a value of a row. Pure.
  */
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -57,14 +58,6 @@ const char *wf_option_choice_text(wf_option_id id, int choice) {
     return NULL;
 }
 
-bool wf_option_is_secret(const char *name) {
-    static const char *const parts[] = {"password",          "secret", "token", "key.pem", "ssl.key", "jaas",
-                                        "oauthbearer.config"};
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (strcasestr(name, parts[i])) return true;
-    return false;
-}
-
 enum { SUGGEST_MAX_BYTES = 64 };
 
 static unsigned least(unsigned a, unsigned b) {
@@ -105,6 +98,37 @@ static bool is_nearer(const char *typed, const char *text, unsigned *nearest) {
     if (distance > allowed || distance >= typed_bytes || distance >= *nearest) return false;
     *nearest = distance;
     return true;
+}
+
+/* Also a slip of the pen: a misspelt password is one, too. */
+static bool sounds_secret(const char *part, size_t bytes) {
+    static const struct {
+        const char *word;
+        unsigned distance; /* small enough that no name of librdkafka is near */
+    } words[] = {{"password", 2}, {"passphrase", 2}, {"passwd", 1}, {"pass", 0},       {"pwd", 0},
+                 {"secret", 1},   {"token", 1},      {"jaas", 0},   {"credential", 2}, {"credentials", 2}};
+    char copy[SUGGEST_MAX_BYTES];
+    if (bytes >= sizeof copy) return false;
+    for (size_t i = 0; i < bytes; i++) copy[i] = (char)tolower((unsigned char)part[i]);
+    copy[bytes] = '\0';
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (edit_distance(copy, words[i].word) <= words[i].distance) return true;
+    return false;
+}
+
+bool wf_option_is_secret(const char *name) {
+    static const char *const marks[] = {"password",          "secret", "token", "key.pem", "ssl.key", "jaas",
+                                        "oauthbearer.config"};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (strcasestr(name, marks[i])) return true;
+    static const char separators[] = "._-";
+    for (const char *at = name; *at;) {
+        at += strspn(at, separators);
+        size_t bytes = strcspn(at, separators);
+        if (sounds_secret(at, bytes)) return true;
+        at += bytes;
+    }
+    return false;
 }
 
 const char *wf_option_suggest(const char *name) {

@@ -170,12 +170,30 @@ Test(config_option, secret__by_name) {
                                          "kafka.sasl.oauthbearer.client.secret",
                                          "kafka.ssl.key.location",
                                          "auth.TOKEN",
-                                         "kafka.sasl.oauthbearer.config"};
-    static const char *const open[] = {"kafka.sasl.username", "topics", "kafka.ssl.ca.location", "null.key"};
+                                         "kafka.sasl.oauthbearer.config",
+                                         "kafka.sasl.passwrod",
+                                         "kafka.sasl.pasword",
+                                         "kafka.sasl_passwd",
+                                         "kafka.ssl.keystore.Passwort",
+                                         "kafka.sasl.oauthbearer.client.secert",
+                                         "passwrod",
+                                         "sasl-tokn"};
+    static const char *const open[] = {"kafka.sasl.username",
+                                       "topics",
+                                       "kafka.ssl.ca.location",
+                                       "null.key",
+                                       "kafka.socket.nagle.disable",
+                                       "kafka.security.protocol",
+                                       "bootstrap.servers",
+                                       "",
+                                       "...",
+                                       "kafka.topic.metadata.refresh.interval.ms",
+                                       "kafka.broker.address.family"};
     for (size_t i = 0; i < sizeof secret / sizeof secret[0]; i++)
         cr_assert(wf_option_is_secret(secret[i]), "%s", secret[i]);
     for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
         cr_assert_not(wf_option_is_secret(open[i]), "%s", open[i]);
+    for (size_t i = 0; i < WF_OPTION_COUNT; i++) cr_assert_not(wf_option_is_secret(wf_option_table[i].name));
 }
 
 /* --- set, get, precedence */
