@@ -53,7 +53,8 @@ weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t cou
         status = refuse_setting(fixed->name, value, reason, ret_error);
     }
     if (!is_filled(wf_kafka_setting_value(settings, count, "bootstrap.servers")) &&
-        !is_filled(wf_kafka_setting_value(settings, count, "metadata.broker.list")))
+        !is_filled(wf_kafka_setting_value(settings, count, "metadata.broker.list")) &&
+        !is_filled(wf_kafka_setting_value(settings, count, "test.mock.num.brokers")))
         status = refuse_setting("bootstrap.servers", "", "at least one broker must be named", ret_error);
     if (!is_filled(wf_kafka_setting_value(settings, count, "group.id")))
         status = refuse_setting("group.id", "", "a consumer group must be named", ret_error);
