@@ -7,7 +7,8 @@
  * until a signal, or with --until-end until nothing is left
  *     ... [--group NAME] [--threads N] [--set option=value]... [--work-us N] [--journal FILE]
  *
- * With metrics.enabled (METRICS_ENABLED=true) it prints some lines of its own /metrics in the end.
+ * With metrics.enabled (METRICS_ENABLED=true) it prints some lines of its own /metrics in the end. Under systemd it is
+ * a service of Type=notify (support/service.h).
  *
  * On its own topic it checks that every record is handled once and in order per key, and that all is committed: exit
  * status 0 only then. With --journal every record leaves two lines there, "B partition offset ns" when its handler
@@ -29,8 +30,9 @@
 
 #include "embedded.h"
 #include "own_metrics.h"
+#include "service.h"
 
-enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX };
+enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX, DRAIN_MS = 30000 };
 
 typedef struct task {
     const char *bootstrap; /* NULL: the embedded broker */
@@ -216,6 +218,7 @@ static double run(ledger *book, const task *job, weft_status *ret_reason) {
         show_progress(book, job, last - first, terminal && first > 0);
         if (!job->bootstrap && handled >= job->records) break;
         if (job->until_end && handled == before && nothing_left()) break;
+        service_alive(consumer);
     }
     if (terminal) printf("\r%60s\r", "");
     return first > 0 ? last - first : 0;
@@ -382,9 +385,11 @@ static int process(const task *job, weft_config *config, const char *address) {
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     weft_status reason = weft_consumer_start(consumer);
+    if (reason == WEFT_OK) service_ready();
     double seconds = reason == WEFT_OK ? run(&book, job, &reason) : 0;
     if (reason == WEFT_ETIMEOUT) print_own_metrics(weft_consumer_metrics_port(consumer), atomic_load(&book.handled));
-    weft_status stopped = weft_consumer_stop(consumer, 30000);
+    service_stopping(DRAIN_MS);
+    weft_status stopped = weft_consumer_stop(consumer, DRAIN_MS);
     bool failed = (reason != WEFT_OK && reason != WEFT_ETIMEOUT) || stopped != WEFT_OK;
     if (failed)
         fprintf(stderr, "orders: %s\n",
@@ -399,6 +404,7 @@ static int process(const task *job, weft_config *config, const char *address) {
 int main(int argc, char **argv) {
     task job = {.group = "orders", .records = 200000, .keys = 10000};
     weft_config *config;
+    service_open();
     if (weft_config_new(&config) != WEFT_OK) return EXIT_FAILURE;
     weft_config_load_environment(config); /* what it finds wrong is told with the other problems */
     const char *problem = parse(argc, argv, &job, config);

@@ -2,7 +2,8 @@
  *
  * weft for people who write no C: consumes topics, and runs COMMAND as worker processes, which get the records.
  *
- * SIGHUP reads the configuration again and replaces the workers one by one.
+ * SIGHUP reads the configuration again and replaces the workers one by one. Under systemd with Type=notify it says when
+ * it runs, reloads and stops, and feeds the watchdog (support/service.h).
  *
  *     weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] [--dump] -- COMMAND
  *         [ARGUMENT...]
@@ -26,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <weft/consumer.h>
+
+#include "service.h"
 
 enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200 };
 
@@ -170,8 +173,11 @@ static weft_status run(const task *job) {
     while ((reason = weft_consumer_wait(consumer, LOOK_MS)) == WEFT_ETIMEOUT) {
         if (seen != hangups) {
             seen = hangups;
+            service_reloading();
             restart_workers(job->argc, job->argv);
+            service_ready();
         }
+        service_alive(consumer);
         if (job->until_end && nothing_left()) return WEFT_OK;
     }
     return reason;
@@ -190,9 +196,13 @@ static int process(const task *job, weft_config *config) {
     signal(SIGHUP, on_hangup);
     weft_status reason = weft_consumer_start(consumer);
     bool started = reason == WEFT_OK;
-    if (started) reason = run(job);
-    weft_status stopped =
-        started ? weft_consumer_stop(consumer, atoll(weft_config_get(config, "drain.timeout.ms"))) : reason;
+    int64_t drain_ms = atoll(weft_config_get(config, "drain.timeout.ms"));
+    if (started) {
+        service_ready();
+        reason = run(job);
+        service_stopping(drain_ms);
+    }
+    weft_status stopped = started ? weft_consumer_stop(consumer, drain_ms) : reason;
     const weft_abandoned *list;
     size_t abandoned = weft_consumer_abandoned(consumer, &list);
     if (reason != WEFT_OK) fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
@@ -219,6 +229,7 @@ static int dump(const weft_config *config) {
 int main(int argc, char **argv) {
     task job = {.argc = argc, .argv = argv};
     weft_config *config;
+    service_open();
     if (weft_config_new(&config) != WEFT_OK) return FAILED;
     weft_config_load_environment(config);
     const char *problem = parse(argc, argv, &job, config);
