@@ -4,7 +4,7 @@
 set(WEFT_ABI ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 set(WEFT_OBJECTS $<TARGET_OBJECTS:weft_proto> $<TARGET_OBJECTS:weft_runtime> $<TARGET_OBJECTS:weft_actors>)
 # CivetWeb by its name for whoever links the installed library: the path is one of this machine.
-set(WEFT_NEEDS Threads::Threads PkgConfig::ZMQ PkgConfig::RDKAFKA PkgConfig::XXHASH PkgConfig::ZLIB PkgConfig::JANSSON
+set(WEFT_NEEDS Threads::Threads PkgConfig::ZMQ PkgConfig::RDKAFKA PkgConfig::XXHASH PkgConfig::ZSTD PkgConfig::ZLIB PkgConfig::JANSSON
                $<BUILD_INTERFACE:${CIVETWEB_LIBRARY}> $<INSTALL_INTERFACE:civetweb> m)
 
 add_library(weft STATIC ${WEFT_OBJECTS})
