@@ -287,9 +287,10 @@ bool harness_is_all_committed(harness *under_test, char *ret_text, size_t text_b
         int64_t offset = group_committed(under_test->bootstrap, under_test->group, expected->topic, expected->partition,
                                          &metadata, &bytes);
 
+        bool no_map = bytes == 0 || (bytes == 1 && *metadata == 'R'); /* as Pyrallel writes it */
         free(metadata);
         /* Nothing has to be committed for a log without records, nor is it wrong. */
-        if (offset == expected->end ? bytes == 0 : offset == -1 && expected->end == 0) continue;
+        if (offset == expected->end ? no_map : offset == -1 && expected->end == 0) continue;
         snprintf(ret_text, text_bytes, "%s[%d]: committed %" PRId64 " of %" PRId64 ", metadata of %zu bytes",
                  expected->topic, expected->partition, offset, expected->end, bytes);
         return false;

@@ -119,6 +119,14 @@ Test(consumer_bounds, map_full__that_partition_stops_alone_and_no_map_is_dropped
                                 "commit.interval.ms", "20", NULL});
 }
 
+/* Less fits, and none of it is dropped either. */
+Test(consumer_bounds, map_full__in_the_format_of_another_consumer__no_map_is_dropped) {
+    static const char *const formats[] = {"pyrallel", "confluent"};
+    for (int i = 0; i < 2; i++)
+        fill_a_map((const char *[]){"threads", "2", "offset.metadata.max.bytes", "64", "partition.max.records", "500",
+                                    "commit.interval.ms", "20", "metadata.format", formats[i], NULL});
+}
+
 /* The full partition has all the credit before anybody looks: what it can't start goes back to Kafka. */
 Test(consumer_bounds, map_full__with_a_short_queue__the_others_get_their_credit_back) {
     fill_a_map((const char *[]){"threads", "2", "offset.metadata.max.bytes", "64", "queue.max.records", "1000",

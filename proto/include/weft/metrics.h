@@ -164,7 +164,7 @@ typedef struct weft_system_metrics {
     uint64_t paused_ns;    /* time in which nothing was read because the queue's credit was used up */
     uint64_t wakes;        /* times a stalled fetch was woken */
     uint64_t idle_ns;      /* time without records while there was credit and lag */
-    uint64_t metadata_refused; /* committed maps that were damaged, foreign or beyond the log, and so not used */
+    uint64_t metadata_refused; /* committed maps: damaged, of no known format or beyond the log, so not used */
     uint64_t metadata_dropped; /* maps of which only the first part fitted: the rest may run again after a restart */
     uint32_t workers;          /* workers that take slices */
     uint32_t workers_busy;
