@@ -41,6 +41,7 @@ if(TARGET weft_shared)
     endforeach()
   endforeach()
 
+  install(DIRECTORY examples/deploy DESTINATION ${WEFT_DATA_DIR})
   install(DIRECTORY examples/workers DESTINATION ${WEFT_DATA_DIR}
           PATTERN "__pycache__" EXCLUDE PATTERN "node_modules" EXCLUDE)
   install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN "*.png")

@@ -65,6 +65,9 @@ Test(install, tree__has_what_is_promised, .init = install, .fini = clean) {
         "include/weft/worker.h",
         "include/weft/metrics.h",
         "bin/weft-sidecar",
+        "share/weft/deploy/prometheus.yml",
+        "share/weft/deploy/weft-sidecar.service",
+        "share/doc/weft/operations.md",
         "share/weft/workers/python/weft.py",
         "share/doc/weft/LICENSE",
     };
