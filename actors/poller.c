@@ -215,7 +215,8 @@ static void send_revoke(wf_poller_state *self, weft_env *env, wf_poller_slot *sl
     wf_revoke revoke = {.slot = (uint32_t)(slot - self->slots),
                         .epoch = slot->epoch,
                         .deadline_ns = self->revoke_deadline_ns,
-                        .lost = slot->lost};
+                        .lost = slot->lost,
+                        .stopping = self->stopping};
     weft_env_send(env, self->options.manager, WF_MSG_REVOKE, &revoke, sizeof revoke);
 }
 

@@ -218,6 +218,10 @@ static void settle(wf_pool *self, weft_env *env, wf_pool_worker *worker, const c
     bool charge =
         worker->cause == WEFT_END_EXIT || worker->cause == WEFT_END_GONE || worker->cause == WEFT_END_DEADLINE;
     wf_record *culprit = charge ? wf_pool_running(worker) : NULL;
+    /* Without a progress word it may not even have looked at the only record that it had; one that dies twice so is
+     * hardly a coincidence. Silence past the deadline speaks for itself. */
+    if (!worker->has_progress && worker->cause != WEFT_END_DEADLINE && culprit && !worker->tasks[0].one_by_one)
+        culprit = NULL;
     bool suspects = charge && !culprit && !worker->has_progress;
     while (worker->task_count) {
         wf_pool_task *task = &worker->tasks[0];

@@ -53,9 +53,10 @@ static bool send_records(wf_pool *self, wf_pool_worker *worker, wf_pool_task *ta
     uint8_t *frame = wf_peers_frame(self->peers, wf_wire_work_bytes(task->unsent, count));
     WF_CHECK(frame != NULL);
     wf_wire_put_work(frame, task->id, task->unsent, count);
+    if (!wf_peers_send(self->peers, &worker->id)) return false; /* it never got them: they are nobody's fault */
     task->unsent = record;
     task->sent += count;
-    return wf_peers_send(self->peers, &worker->id);
+    return true;
 }
 
 /* One by one, the failure of a record is known before the next one of its lane is sent. */

@@ -185,7 +185,6 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
         weft_env_fail(env, WEFT_ENOMEM, "no memory for partition %d of topic %s", assigned->partition, assigned->topic);
         return;
     }
-    self->killed.count = 0;
     wf_work_slot *slot = &self->slots[assigned->slot];
     if (!slot->sight) slot->sight = calloc(1, sizeof *slot->sight);
     WF_CHECK(slot->sight != NULL);
@@ -258,7 +257,7 @@ static void fence_workers(wf_work_manager_state *self, weft_env *env, wf_work_sl
                  slot->topic, slot->partition, slot->out);
     weft_env_send(env, self->options.fencer, WF_MSG_FENCE, &partition, sizeof partition);
     for (const wf_record *record = slot->head; record; record = record->slot_next)
-        if (record->state != WF_RECORD_QUEUED)
+        if (record->state != WF_RECORD_QUEUED && slot->stopping)
             *(wf_abandoned *)wf_work_append(&self->killed, sizeof(wf_abandoned)) = describe(env, record);
     slot->fenced = true;
     slot->drain_deadline_ns = weft_env_now_ns(env) + fence_patience_ns;
@@ -273,6 +272,7 @@ static void on_revoke(void *state, weft_env *env, const weft_message *message) {
     slot->phase = WF_WORK_DRAINING;
     slot->drain_deadline_ns = revoke->deadline_ns;
     slot->fenced = false;
+    slot->stopping = revoke->stopping;
     if (revoke->lost && slot->out && self->options.fencer) fence_workers(self, env, slot);
     if (revoke->lost || slot->out == 0) end_slot(self, env, slot, revoke->lost);
 }

@@ -100,7 +100,8 @@ typedef struct wf_work_slot {
     bool refetching;         /* what comes of it is void until HELD */
     uint64_t completed_sent; /* COMPLETED entries of this epoch */
     uint64_t drain_deadline_ns;
-    bool fenced; /* the engine was told to end what still runs of it */
+    bool fenced;   /* the engine was told to end what still runs of it */
+    bool stopping; /* it goes because the consumer leaves */
     uint64_t succeeded;
     uint64_t failed;
     uint64_t retried;
@@ -132,7 +133,7 @@ typedef struct wf_work_manager_state {
     uint64_t out_bytes;         /* of lent and parked ones */
     uint32_t retries_out;       /* lent records that run again */
     wf_record *fenced;          /* out, of an epoch that is over; linked by slot_next/slot_prev */
-    wf_work_outbox killed;      /* wf_abandoned: what ran when its workers were fenced, since the last assignment */
+    wf_work_outbox killed;      /* wf_abandoned: what ran when its workers were fenced at the stop */
     wf_work_outbox fetched;     /* wf_fetched */
     wf_work_outbox completed;   /* wf_completed */
     wf_work_outbox completions; /* weft_event_completion */

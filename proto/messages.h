@@ -139,6 +139,7 @@ typedef struct wf_revoke {
     uint32_t epoch;
     uint64_t deadline_ns; /* monotonic; what runs longer is fenced */
     bool lost;            /* nothing can be committed any more */
+    bool stopping;        /* the consumer leaves: what is fenced now is abandoned */
 } wf_revoke;
 
 typedef struct wf_drained {

@@ -243,6 +243,7 @@ static void audit_queues(const struct weft_metrics *report) {
 
 void sim_audit_gauges(sim_world *world) {
     if (!sim_world_settle(world) || world->mail_count > 0) return; /* somebody sleeps on a message */
+    if (world->processes && world->actors[SIM_ENGINE].asleep_until_ns > world->now_ns) return; /* or would */
     wf_ask ask = {.ticket = *world->step};
     sim_world_send(world, SIM_PROGRAM, SIM_EXPORTER, WF_MSG_ASK, &ask, sizeof ask);
     SIM_CHECK(sim_world_settle(world) && world->report, "a question for gauges was not answered");
@@ -331,6 +332,8 @@ void sim_world_end(sim_world *world) {
             }
     for (uint32_t id = SIM_POLLER; id < SIM_IDS; id++)
         if (world->actors[id].exists) wf_actor_free(&world->actors[id].actor);
+    if (world->processes) sim_processes_end(world->processes);
+    free(world->processes);
     free(world->report);
     wf_pending_close(&world->pending);
     sim_script_end(world->script);

@@ -33,6 +33,10 @@ static void maybe_fault(sim_world *world) {
     if (happens(world, plan->pause_rate)) pause(world, sim_percent(world->chance, 50));
     if (happens(world, plan->ask_rate)) sim_audit_gauges(world);
     if (happens(world, 2)) sim_script_complete_stale(world->script);
+    if (!world->processes) return;
+    if (happens(world, plan->kill_rate)) sim_processes_kill_one(world->processes);
+    if (happens(world, plan->roll_rate))
+        sim_world_send(world, SIM_PROGRAM, SIM_ENGINE, WF_MSG_ROLL, &(wf_roll){0}, sizeof(wf_roll));
 }
 
 /* Only what the seed meant to happen may end a consumer. */
@@ -143,24 +147,29 @@ static uint32_t count_out(const sim_world *world) {
 /* What the last commit and leaving may take: as long as the poller waits at most, or very short with a quick broker. */
 static uint64_t leaving_ns(const sim_plan *plan) {
     bool quick = plan->broker_ns_max <= 20 * ms && plan->commit_trouble_percent == 0;
-    return quick ? second_ns : 7 * second_ns;
+    /* Who must be killed is told to cancel before, and what it has said is read to its end. */
+    return (quick ? second_ns : 7 * second_ns) + (plan->processes ? 2 * second_ns : 0);
 }
 
 /* In the order of weft_consumer_stop(). */
 static void stop(sim_world *world, uint64_t patience_ns) {
-    static const uint32_t order[] = {SIM_POLLER, SIM_MANAGER, SIM_TRACKER, SIM_ENCODER, SIM_EXPORTER};
+    static const uint32_t order[] = {SIM_POLLER, SIM_MANAGER, SIM_ENGINE, SIM_TRACKER, SIM_ENCODER, SIM_EXPORTER};
+    world->stopping = true;
+    if (world->processes) world->actors[SIM_ENGINE].asleep_until_ns = 0;
     uint64_t deadline_ns = world->now_ns + patience_ns;
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         uint32_t out = count_out(world);
+        if (order[i] == SIM_ENGINE && !world->processes) continue;
         sim_world_stop_actor(world, order[i], deadline_ns);
         uint64_t until_ns =
             (i == 0 && deadline_ns > world->now_ns ? deadline_ns : world->now_ns) + leaving_ns(world->plan);
+        if (order[i] == SIM_ENGINE) until_ns += 2 * second_ns; /* for those that don't end when they are told to */
         must_be_drained_by(world, order[i], until_ns);
         if (order[i] != SIM_MANAGER) continue;
         /* Everything that is out now was said to be abandoned, and nothing else. */
         sim_world_settle(world);
-        SIM_CHECK(world->abandoned == out, "%u records were out at the end, %u are said to be abandoned", out,
-                  world->abandoned);
+        SIM_CHECK(world->abandoned == out || (world->processes && world->abandoned > out),
+                  "%u records were out at the end, %u are said to be abandoned", out, world->abandoned);
     }
 }
 
@@ -175,6 +184,7 @@ static void run_out(sim_world *world) {
 static void calm_down(sim_world *world) {
     sim_trace("the calm begins");
     world->calm = world->broker->calm = true;
+    if (world->processes) sim_processes_calm_down(world->processes);
     for (uint32_t id = SIM_FIRST_WORKER; id < SIM_IDS; id++) world->actors[id].asleep_until_ns = 0;
     pause(world, false);
 }
@@ -288,7 +298,12 @@ static void run_incarnation(const sim_plan *plan, sim_chance *chance, sim_broker
     WF_CHECK(world && truth && script);
     sim_plan mine = *plan;
     bool skips = plan->manager.failure_policy == WF_FAILURE_SKIP;
+    if (mine.processes) {
+        mine.batch = mine.manager.batch = mine.inline_engine = false;
+        mine.manager.handler_deadline_ns = 0;
+    }
     if (last) { /* nothing may end the last one */
+        mine.process_deadline_ns = 0;
         mine.manager.handler_deadline_ns = 0;
         mine.fatal_rate = 0;
     }

@@ -80,6 +80,18 @@ static void make_faults(sim_plan *plan, sim_chance *chance) {
     plan->broker_ns_max = sim_pick(chance, (const uint64_t[]){1, 20, 3000}, 3) * ms;
 }
 
+/* Drawn last, and decided by the seed alone: the other histories are what they were before there were these. */
+static void make_processes(sim_plan *plan, sim_chance *chance) {
+    plan->processes = plan->seed % 7 == 2;
+    plan->fall_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 5, 30, 150}, 4);
+    plan->kill_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 1, 10}, 3);
+    plan->roll_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 1, 3}, 3);
+    plan->still_born_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 0, 10, 90}, 4);
+    plan->process_deadline_ns = sim_pick(chance, (const uint64_t[]){0, 5, 100, 2000}, 4) * ms;
+    plan->process_grace_ns = sim_pick(chance, (const uint64_t[]){1, 50, 1000}, 3) * ms;
+    plan->heartbeat_ns = sim_pick(chance, (const uint64_t[]){1000, 10000}, 2) * ms;
+}
+
 void sim_plan_make(sim_plan *plan, uint64_t seed) {
     sim_chance chance = {.state = seed * UINT64_C(0x2545f4914f6cdd1d) + 1};
     *plan = (sim_plan){.seed = seed};
@@ -101,6 +113,7 @@ void sim_plan_make(sim_plan *plan, uint64_t seed) {
         (const uint64_t[]){WF_METADATA_NATIVE, WF_METADATA_NATIVE, WF_METADATA_PYRALLEL, WF_METADATA_CONFLUENT}, 4);
     plan->manager.map_format = (wf_metadata_format)plan->metadata_format;
     wf_work_set_map_limit(&plan->manager, plan->metadata_max_bytes);
+    make_processes(plan, &chance);
 }
 
 /* Those first that make most of a history: what they take away, the others need not be tried on. */
@@ -113,7 +126,8 @@ const sim_plan_field sim_plan_fields[] = {
                     X(fail_percent, 0) X(poison_percent, 0) X(pending_percent, 0) X(stall_percent, 0)
                         X(pending_ns_max, 1) X(stall_ns_max, 1) X(broker_ns_max, 1) X(manager.handler_deadline_ns, 0)
                             X(manager.max_attempts, 1) X(manager.slice_max_records, 1)
-                                X(manager.in_flight_max_records, 1)
+                                X(manager.in_flight_max_records, 1) X(processes, 0) X(fall_rate, 0) X(kill_rate, 0)
+                                    X(roll_rate, 0) X(still_born_percent, 0) X(process_deadline_ns, 0)
 #undef X
 };
 

@@ -63,6 +63,15 @@ typedef struct sim_plan {
     unsigned commit_trouble_percent;
     uint32_t broker_metadata_max; /* below metadata_max_bytes: the broker refuses what we send */
     uint64_t broker_ns_max;       /* latency of a request */
+    /* Worker processes; the other kinds of workers are out of the question then. */
+    bool processes;
+    unsigned fall_rate; /* of 1,000 steps of one, it goes wrong in so many */
+    unsigned kill_rate; /* from outside, in 1 of 1,000 steps */
+    unsigned roll_rate;
+    unsigned still_born_percent;
+    uint64_t process_deadline_ns; /* 0: none */
+    uint64_t process_grace_ns;
+    uint64_t heartbeat_ns;
     /* How the history goes. */
     uint32_t incarnations;
     uint32_t members; /* of the group at once, 1 or 2 */

@@ -39,7 +39,18 @@
     X(STOP_IN_ORDER, "stops in order")                                                                                 \
     X(DIED, "incarnations that died")                                                                                  \
     X(FAILED, "incarnations that stopped because of a record, a deadline or Kafka")                                    \
-    X(GAUGES, "reports compared with the truth")
+    X(GAUGES, "reports compared with the truth")                                                                       \
+    X(FELL, "worker processes that fell while they ran a record")                                                      \
+    X(HANGS, "worker processes that hung")                                                                             \
+    X(LATE, "records charged with their deadline")                                                                     \
+    X(STOPPED, "worker processes that were stopped")                                                                   \
+    X(RUDE, "worker processes that broke the protocol")                                                                \
+    X(CLOSED, "worker processes that closed their connection and lived on")                                            \
+    X(WORDS_LOST, "worker processes whose last words were lost")                                                       \
+    X(UNREPORTED, "records that ran and were not reported by a worker process")                                        \
+    X(PROCESS_FENCED, "worker processes killed because of a partition that had to go")                                 \
+    X(HELD_BACK, "starts of worker processes held back")                                                               \
+    X(ROLLED, "worker processes that were replaced")
 
 typedef enum sim_sight {
 #define X(name, text) SIM_SEEN_##name,

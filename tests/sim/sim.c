@@ -142,7 +142,7 @@ static int run_many(const arguments *given) {
         steps += sim_runner_now.history.steps;
     }
     double seconds = (double)(wf_clock_now_ns() - began_ns) / 1e9;
-    bool all = judge_sights(runs);
+    bool all = judge_sights(given->set_count ? 0 : runs); /* a plan that was changed need not see everything */
     printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n", (unsigned long long)runs,
            seconds, (double)runs / seconds, (unsigned long long)steps, (unsigned long long)handled);
     printf("%llu passed, %d failed\n", (unsigned long long)sim_runner_now.passed, !all);

@@ -119,13 +119,40 @@ static void work_sent(sim_truth *truth, const wf_slice *slice) {
               manager->pending_max_records);
 }
 
+void sim_truth_ordered(sim_truth *truth, int pid) {
+    for (uint32_t i = 0; i < truth->flight_count; i++)
+        if (truth->flights[i].fell_with == pid) truth->flights[i].fell_with = 0;
+}
+
+/* What was not reported comes back unrun, whether it ran or not; who is charged has deserved it. */
+static void check_process_status(const sim_flight *flight, const wf_record *block) {
+    const sim_entry *entry = &flight->log->entries[flight->offset];
+    int64_t offset = block->offset;
+    SIM_CHECK(block->status != WF_DONE_SUCCESS || entry->finished, "%lld is done, and nobody did it",
+              (long long)offset);
+    SIM_CHECK(block->status != WF_DONE_PENDING, "%lld is deferred", (long long)offset);
+    SIM_CHECK(block->status != WF_DONE_TIMEOUT || flight->late, "%lld is charged with a deadline that did not pass",
+              (long long)offset);
+    SIM_CHECK(block->status != WF_DONE_FAILURE || flight->may_be_charged || flight->lane == SIM_LANE_OPEN,
+              "%lld is charged, and did nothing wrong", (long long)offset);
+    SIM_CHECK(block->status != WF_DONE_UNRUN || !flight->fell_with || flight->lane == SIM_LANE_OPEN,
+              "%lld ran when process %d fell, and is not charged", (long long)offset, flight->fell_with);
+    bool charged = block->status == WF_DONE_TIMEOUT || block->status == WF_DONE_FAILURE;
+    if (charged) flight->log->mine[offset].last_attempt = block->attempt; /* also where nobody knows whether it ran */
+    if (block->status == WF_DONE_TIMEOUT) sim_seen(SIM_SEEN_LATE);
+    if (block->status == WF_DONE_UNRUN && flight->started) sim_seen(SIM_SEEN_UNREPORTED);
+}
+
 static void done_arrives(sim_truth *truth, const wf_slice *slice) {
     uint32_t count = 0;
     for (const wf_record *block = slice->head; block; block = block->next, count++) {
         sim_flight *flight = sim_truth_flight(truth, block);
         SIM_CHECK(flight && !flight->parked, "DONE of a record that is not out: offset %lld", (long long)block->offset);
-        SIM_CHECK(flight->started == (block->status != WF_DONE_UNRUN), "%lld comes back with status %u, started=%d",
-                  (long long)block->offset, block->status, flight->started);
+        if (truth->plan->processes)
+            check_process_status(flight, block);
+        else
+            SIM_CHECK(flight->started == (block->status != WF_DONE_UNRUN), "%lld comes back with status %u, started=%d",
+                      (long long)block->offset, block->status, flight->started);
         if (block->status == WF_DONE_PENDING && !flight->unparked) {
             sim_seen(SIM_SEEN_DEFERRED);
             flight->parked = true;

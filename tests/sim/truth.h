@@ -31,6 +31,10 @@ typedef struct sim_flight {
     bool parked;   /* its DONE said that it is deferred */
     bool unparked; /* its completion arrived */
     bool started;
+    /* With worker processes. */
+    bool may_be_charged; /* its process fell while it may have run it */
+    bool late;           /* it ran longer than its deadline */
+    int fell_with;       /* the process that fell by itself while it ran it: it must be charged */
 } sim_flight;
 
 /* The epoch of a partition as the ring knows it. */
@@ -76,6 +80,9 @@ void sim_truth_deinit(sim_truth *truth);
 /* A message was sent; is about to be handled. */
 void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t bytes);
 void sim_truth_arrives(sim_truth *truth, uint32_t type, const void *body, size_t bytes);
+
+/* A process is killed by us for a reason of our own: nobody need be charged any more. */
+void sim_truth_ordered(sim_truth *truth, int pid);
 
 /* A handler begins with this record. */
 sim_flight *sim_truth_started(sim_truth *truth, const wf_record *record);

@@ -10,6 +10,7 @@
 #include "exporter.h"
 #include "metadata_encoder.h"
 #include "offset_tracker.h"
+#include "pool.h"
 
 enum { OBSERVER_CREDIT = 20 };
 
@@ -41,6 +42,8 @@ static uint64_t env_random(weft_env *env) {
 static void env_send(weft_env *env, weft_actor_id to, uint32_t type, const void *body, size_t bytes) {
     sim_world *world = hosted(env)->world;
     sim_truth_sent(world->truth, type, body, bytes);
+    if (type == WF_MSG_DRAINED && env->self == SIM_MANAGER && world->processes)
+        sim_processes_check_released(world->processes, body);
     sim_world_send(world, env->self, to, type, body, bytes);
 }
 
@@ -210,22 +213,26 @@ static void give_turn(sim_hosted *host) {
 /* Descriptors that are readable touch those who watch them; like the loop, which reads them empty. */
 static void ring(sim_world *world) {
     bool *events = &world->broker->events_ring, *records = &world->broker->records_ring,
-         *done = &world->script->completed;
-    if (!*events && !*records && !*done) return;
+         *done = &world->script->completed, nothing = false,
+         *news = world->processes ? &world->processes->news : &nothing;
+    if (!*events && !*records && !*done && !*news) return;
     for (uint32_t id = SIM_POLLER; id < SIM_IDS; id++)
         for (int i = 0; i < WEFT_WATCH_MAX; i++) {
             int fd = world->actors[id].watched[i];
             bool rings = (fd == SIM_EVENTS_FD && *events) || (fd == SIM_RECORDS_FD && *records) ||
-                         (world->pending && fd == wf_pending_fd(world->pending) && *done);
+                         (world->pending && fd == wf_pending_fd(world->pending) && *done) ||
+                         (id == SIM_ENGINE && fd >= 0 && *news);
             if (world->actors[id].exists && rings) world->actors[id].actor.touched = true;
         }
-    *events = *records = *done = false;
+    *events = *records = *done = *news = false;
 }
 
 static uint64_t next_ns(const sim_world *world) {
     uint64_t next = sim_broker_next_ns(world->broker);
     uint64_t token_ns = sim_script_next_ns(world->script);
     if (token_ns < next) next = token_ns;
+    uint64_t process_ns = world->processes ? sim_processes_next_ns(world->processes) : UINT64_MAX;
+    if (process_ns < next) next = process_ns;
     for (uint32_t id = SIM_POLLER; id < SIM_IDS; id++) {
         const sim_hosted *host = &world->actors[id];
         if (!host->exists) continue;
@@ -270,6 +277,7 @@ static void jump(sim_world *world) {
 static void maybe_stall(sim_world *world) {
     if (world->calm || !sim_percent(world->chance, world->plan->stall_percent) || !sim_percent(world->chance, 20))
         return;
+    if (world->processes && world->stopping) return; /* it must be in time then */
     sim_hosted *host = &world->actors[SIM_FIRST_WORKER + sim_below(world->chance, world->plan->workers)];
     host->asleep_until_ns = world->now_ns + sim_below(world->chance, world->plan->stall_ns_max);
 }
@@ -279,7 +287,8 @@ static unsigned measure(const sim_world *world, unsigned counts[SIM_ACTIONS]) {
     counts[SIM_TURN] = count_hosts(world, has_turn);
     counts[SIM_TIMER] = count_hosts(world, has_timer);
     counts[SIM_BROKER] = sim_broker_next_ns(world->broker) <= world->now_ns;
-    counts[SIM_COMPLETE] = sim_script_next_ns(world->script) <= world->now_ns;
+    counts[SIM_COMPLETE] = world->processes ? sim_processes_next_ns(world->processes) <= world->now_ns
+                                            : sim_script_next_ns(world->script) <= world->now_ns;
     counts[SIM_TIME] = 1;
     unsigned sum = 0;
     for (int i = 0; i < SIM_TIME; i++) sum += counts[i];
@@ -313,7 +322,10 @@ static void act(sim_world *world, sim_action action, const unsigned counts[SIM_A
         sim_broker_advance(world->broker);
         break;
     case SIM_COMPLETE:
-        sim_script_complete(world->script);
+        if (world->processes)
+            sim_processes_act(world->processes);
+        else
+            sim_script_complete(world->script);
         break;
     case SIM_TIME:
         pass_time(world, world->now_ns + sim_below(world->chance, sim_percent(world->chance, 5) ? 20 * ms : ms / 5));
@@ -329,6 +341,13 @@ void sim_world_enter(sim_world *world) {
     world->now_ns = world->broker->now_ns;
 }
 
+static void note_engine(const sim_world *world) {
+    const wf_pool *pool = world->actors[SIM_ENGINE].actor.self;
+    if (pool->seen.is_held_back) sim_seen(SIM_SEEN_HELD_BACK);
+    if (pool->seen.ends[WEFT_END_FENCED]) sim_seen(SIM_SEEN_PROCESS_FENCED);
+    if (pool->seen.ends[WEFT_END_TOLD] && !world->stopping) sim_seen(SIM_SEEN_ROLLED);
+}
+
 static void step_alone(sim_world *world) {
     unsigned counts[SIM_ACTIONS];
     if (++*world->step > world->steps_max) {
@@ -342,6 +361,7 @@ static void step_alone(sim_world *world) {
     else
         act(world, choose(world, counts), counts);
     if (*world->step % 8 == 0) sim_audit_blocks(world);
+    if (*world->step % 64 == 0 && world->processes) note_engine(world);
 }
 
 void sim_world_step(sim_world *world) {
@@ -393,6 +413,7 @@ static void spawn_ring(sim_world *world) {
     manager.tracker = SIM_TRACKER;
     manager.exporter = SIM_EXPORTER;
     manager.pending = world->pending;
+    manager.fencer = plan->processes ? SIM_ENGINE : 0;
     wf_offset_tracker_options tracker = {
         .manager = SIM_MANAGER, .encoder = SIM_ENCODER, .commit_interval_ns = plan->commit_interval_ns};
     wf_metadata_encoder_options encoder = {.tracker = SIM_TRACKER,
@@ -404,6 +425,7 @@ static void spawn_ring(sim_world *world) {
                                     .manager = SIM_MANAGER,
                                     .tracker = SIM_TRACKER,
                                     .encoder = SIM_ENCODER,
+                                    .engine = plan->processes ? SIM_ENGINE : 0,
                                     .tick_ns = 1000 * ms};
     spawn(world, SIM_POLLER, &wf_poller, &poller);
     spawn(world, SIM_MANAGER, &wf_work_manager, &manager);
@@ -413,8 +435,37 @@ static void spawn_ring(sim_world *world) {
     spawn(world, SIM_OBSERVER, &observer, NULL);
 }
 
+static void spawn_process_engine(sim_world *world) {
+    const sim_plan *plan = world->plan;
+    char error[200] = "";
+    world->processes = calloc(1, sizeof *world->processes);
+    WF_CHECK(world->processes != NULL);
+    *world->processes = (sim_processes){.truth = world->truth,
+                                        .plan = plan,
+                                        .chance = world->chance,
+                                        .calm = &world->calm,
+                                        .poisons = world->script->poisoned};
+    sim_processes_begin(world->processes);
+    wf_process_engine_options engine = {.manager = SIM_MANAGER,
+                                        .spawned = plan->workers,
+                                        .command = "worker",
+                                        .directory = "",
+                                        .heartbeat_ns = plan->heartbeat_ns,
+                                        .deadline_ns = plan->process_deadline_ns,
+                                        .grace_ns = plan->process_grace_ns,
+                                        .backoff_ns = 10 * ms,
+                                        .backoff_max_ns = 500 * ms,
+                                        .error = error,
+                                        .error_bytes = sizeof error};
+    spawn(world, SIM_ENGINE, &wf_process_engine, &engine);
+}
+
 static void spawn_workers(sim_world *world) {
     const sim_plan *plan = world->plan;
+    if (plan->processes) {
+        spawn_process_engine(world);
+        return;
+    }
     wf_waker_options waker = {.manager = SIM_MANAGER, .pending = world->pending};
     if (world->pending) spawn(world, SIM_WAKER, &wf_waker, &waker);
     for (uint32_t i = 0; i < plan->workers; i++) {
@@ -430,7 +481,7 @@ static void spawn_workers(sim_world *world) {
 
 void sim_world_start(sim_world *world) {
     /* The same capacity always: tables are used again within the process, and a seed must mean the same in each. */
-    if (!world->plan->inline_engine)
+    if (!world->plan->inline_engine && !world->plan->processes)
         SIM_CHECK(wf_pending_open(1024, &world->pending) == WEFT_OK, "no table for deferred records");
     spawn_ring(world);
     spawn_workers(world);

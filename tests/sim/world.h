@@ -10,6 +10,7 @@
 #include "actor.h"
 #include "pending.h"
 #include "poller.h"
+#include "processes.h"
 #include "script.h"
 
 enum {
@@ -22,6 +23,7 @@ enum {
     SIM_OBSERVER, /* a subscribed actor, as programs write them */
     SIM_WAKER,
     SIM_FIRST_WORKER,
+    SIM_ENGINE = SIM_FIRST_WORKER, /* of processes */
     SIM_IDS = SIM_FIRST_WORKER + SIM_WORKERS_MAX,
 };
 
@@ -61,6 +63,8 @@ typedef struct sim_world {
     sim_line lines[SIM_IDS][SIM_IDS];
     uint32_t mail_count;
     wf_pending *pending;
+    sim_processes *processes; /* NULL: workers are threads */
+    bool stopping;
     /* What came for the program. */
     weft_status failure; /* weft_env_fail: the first one */
     struct weft_metrics *report;
