@@ -15,23 +15,17 @@ static uint64_t now_of(const sim_processes *self) {
 
 /* --- records and the truth */
 
-static sim_log *log_of(const sim_processes *self, const sim_process *process, const wf_wire_record *record) {
+static void must_be_of(const sim_process *process, const wf_wire_record *record, const sim_log *log) {
     SIM_CHECK(record->topic < sizeof process->topics / sizeof process->topics[0] && process->topics[record->topic],
               "a record of topic number %u, which was not announced", record->topic);
-    return sim_broker_log(self->truth->broker, process->topics[record->topic] == 1 ? "orders" : "payments",
-                          record->partition);
+    SIM_CHECK((process->topics[record->topic] == 1) == (strcmp(log->topic, "orders") == 0) &&
+                  record->partition == log->partition,
+              "a record of another partition");
 }
 
-sim_flight *sim_process_flight(sim_processes *self, const sim_process *process, const wf_wire_record *record) {
-    const sim_log *log = log_of(self, process, record);
-    sim_flight *found = NULL;
-    for (uint32_t i = 0; i < self->truth->flight_count; i++) {
-        sim_flight *flight = &self->truth->flights[i];
-        if (flight->log != log || flight->offset != record->offset || flight->block->attempt != record->attempt)
-            continue;
-        if (!found || found->started) found = flight; /* in an open lane there may be two of them */
-    }
-    return found;
+sim_flight *sim_process_flight(sim_processes *self, const wf_record *block, const wf_wire_record *record) {
+    sim_flight *flight = sim_truth_flight(self->truth, block);
+    return flight && flight->offset == record->offset ? flight : NULL; /* its block may be another record's by now */
 }
 
 static uint64_t word_of(const sim_process *process) {
@@ -81,7 +75,7 @@ static void may_be_charged(sim_processes *self, const sim_process *process, bool
         for (uint32_t k = 0; k < process->tasks[i].count; k++) {
             bool named = process->tasks[i].id == word >> 32 && (uint32_t)word == k + 1;
             if (process->progress && !named) continue;
-            sim_flight *flight = sim_process_flight(self, process, &process->tasks[i].records[k]);
+            sim_flight *flight = sim_process_flight(self, process->tasks[i].blocks[k], &process->tasks[i].records[k]);
             if (flight && process->progress) flight->may_be_charged = true;
             if (flight && process->progress) flight->late = flight->late || late;
             if (flight && !process->progress) may_charge(self, flight, late);
@@ -116,9 +110,10 @@ static void must_be_alone(const sim_processes *self, const sim_process *process,
 }
 
 static void begin(sim_processes *self, sim_process *process, sim_task *task, const wf_wire_record *record) {
-    sim_flight *flight = sim_process_flight(self, process, record);
+    sim_flight *flight = sim_process_flight(self, task->blocks[task->next], record);
     SIM_CHECK(flight, "process %d begins a record that is not out: %lld attempt %u", (int)process->pid,
               (long long)record->offset, record->attempt);
+    must_be_of(process, record, flight->log);
     sim_truth_started(self->truth, flight->block);
     must_be_alone(self, process, flight);
     const sim_entry *entry = &flight->log->entries[flight->offset];
@@ -179,11 +174,9 @@ static void end_record(sim_processes *self, sim_process *process) {
     sim_flight *flight = sim_truth_flight(self->truth, process->running);
     sim_entry *entry = &process->log->entries[process->offset];
     bool fails = entry->failures == SIM_POISON ? self->poisons : record->attempt <= entry->failures;
-    /* In an open lane the flight may have been that of its older epoch. */
-    SIM_CHECK(flight || process->lane == SIM_LANE_OPEN, "process %d ends a record that is not out any more",
-              (int)process->pid);
+    SIM_CHECK(flight, "process %d ends a record that is not out any more", (int)process->pid);
     if (fails) {
-        if (flight) flight->may_be_charged = true;
+        flight->may_be_charged = true;
         task->closed_lane = record->lane;
     } else {
         entry->finished = true;
@@ -198,6 +191,7 @@ static void begin_next(sim_processes *self, sim_process *process) {
         note_progress(process, 0);
         send_report(process);
         free(task->records);
+        free(task->blocks);
         process->task_count--;
         memmove(task, task + 1, process->task_count * sizeof *task);
         return;
@@ -214,7 +208,7 @@ static void learn(sim_process *process, uint32_t number, const char *text, size_
     process->topics[number] = bytes == 6 && memcmp(text, "orders", 6) == 0 ? 1 : 2;
 }
 
-static void keep_work(sim_process *process, const wf_wire_header *header, const sim_frame *frame) {
+static void keep_work(sim_process *process, const wf_wire_header *header, sim_frame *frame) {
     wf_wire_reader reader;
     const char *bytes;
     SIM_CHECK(process->task_count < SIM_TASKS_MAX, "a worker gets too many tasks");
@@ -222,8 +216,10 @@ static void keep_work(sim_process *process, const wf_wire_header *header, const 
     *task = (sim_task){.id = header->task,
                        .count = header->count,
                        .closed_lane = WF_WIRE_ANY_ORDER,
+                       .blocks = frame->blocks,
                        .records = malloc(header->count * sizeof *task->records)};
     WF_CHECK(task->records != NULL);
+    frame->blocks = NULL;
     wf_wire_read_work(&reader, header, frame->data, frame->bytes);
     for (uint32_t i = 0; wf_wire_next_record(&reader, &task->records[i], &bytes); i++) {
     }
@@ -244,7 +240,7 @@ static void take_frame(sim_process *process) {
     SIM_CHECK(header.type != WF_WIRE_REFUSED, "an honest worker is refused: %.*s", (int)bytes, text);
     for (uint32_t i = 0; i < process->task_count && header.type == WF_WIRE_CANCEL; i++)
         if (process->tasks[i].id == header.task) process->tasks[i].cancelled = true;
-    free(frame);
+    sim_frame_free(frame);
 }
 
 /* --- what it does wrong */

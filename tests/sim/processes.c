@@ -12,6 +12,7 @@
 #include "check.h"
 #include "child.h"
 #include "guard.h"
+#include "pool.h"
 
 static sim_processes *everywhere; /* the members that have an engine */
 static sim_processes *opening;
@@ -32,14 +33,19 @@ sim_frame *sim_frames_take(sim_frames *frames) {
     return frame;
 }
 
+void sim_frame_free(sim_frame *frame) {
+    if (frame) free(frame->blocks);
+    free(frame);
+}
+
 static void drop_all(sim_frames *frames) {
-    for (sim_frame *frame; (frame = sim_frames_take(frames));) free(frame);
+    for (sim_frame *frame; (frame = sim_frames_take(frames));) sim_frame_free(frame);
 }
 
 static sim_frame *make_frame(size_t bytes) {
     sim_frame *frame = malloc(sizeof *frame + bytes);
     WF_CHECK(frame != NULL);
-    frame->bytes = bytes;
+    *frame = (sim_frame){.bytes = bytes};
     return frame;
 }
 
@@ -71,7 +77,7 @@ int wf_peers_fd(const wf_peers *peers) {
 
 bool wf_peers_receive(wf_peers *peers, wf_peer_id *ret_from, const void **ret_frame, size_t *ret_bytes) {
     sim_processes *self = (sim_processes *)peers;
-    free(self->current);
+    sim_frame_free(self->current);
     self->current = sim_frames_take(&self->arrived);
     if (!self->current) return false;
     *ret_from = self->current->from;
@@ -82,7 +88,7 @@ bool wf_peers_receive(wf_peers *peers, wf_peer_id *ret_from, const void **ret_fr
 
 uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes) {
     sim_processes *self = (sim_processes *)peers;
-    free(self->writing);
+    sim_frame_free(self->writing);
     self->writing = make_frame(bytes);
     return self->writing->data;
 }
@@ -97,10 +103,27 @@ static sim_process *find_pid(pid_t pid, sim_processes **ret_self) {
     sim_fail("process %d is nobody's", (int)pid);
 }
 
+/* Which records these are exactly: of an offset there may be two, of an older epoch and of this one. */
+static void note_blocks(const sim_processes *self, sim_frame *frame) {
+    wf_wire_header header;
+    const char *why;
+    if (wf_wire_open(frame->data, frame->bytes, &header, &why) != WEFT_OK || header.type != WF_WIRE_WORK) return;
+    frame->blocks = malloc(header.count * sizeof *frame->blocks);
+    WF_CHECK(frame->blocks != NULL);
+    for (uint32_t i = 0; i < self->pool->worker_count; i++)
+        for (uint32_t k = 0; k < self->pool->workers[i].task_count; k++) {
+            const wf_pool_task *task = &self->pool->workers[i].tasks[k];
+            const wf_record *block = task->unsent;
+            if (task->id != header.task) continue;
+            for (uint32_t at = 0; at < header.count; at++, block = block->next) frame->blocks[at] = block;
+        }
+}
+
 bool wf_peers_send(wf_peers *peers, const wf_peer_id *to) {
     sim_processes *self = (sim_processes *)peers;
     sim_frame *frame = self->writing;
     self->writing = NULL;
+    note_blocks(self, frame);
     for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
         sim_process *process = &self->all[i];
         if (!process->pid || !process->reachable || memcmp(process->id.bytes, to->bytes, to->count) != 0) continue;
@@ -108,7 +131,7 @@ bool wf_peers_send(wf_peers *peers, const wf_peer_id *to) {
         add(&process->in, frame);
         return true;
     }
-    free(frame);
+    sim_frame_free(frame);
     return false;
 }
 
@@ -230,7 +253,10 @@ void sim_processes_begin(sim_processes *self) {
 static void forget(sim_process *process) {
     drop_all(&process->in);
     drop_all(&process->out);
-    while (process->task_count) free(process->tasks[--process->task_count].records);
+    while (process->task_count) {
+        free(process->tasks[--process->task_count].records);
+        free(process->tasks[process->task_count].blocks);
+    }
     if (process->progress) munmap((void *)process->progress, 4096);
     process->pid = 0;
 }
@@ -242,8 +268,8 @@ void sim_processes_end(sim_processes *self) {
     for (int i = 0; i < SIM_PROCESSES_MAX; i++)
         if (self->all[i].pid) forget(&self->all[i]);
     drop_all(&self->arrived);
-    free(self->current);
-    free(self->writing);
+    sim_frame_free(self->current);
+    sim_frame_free(self->writing);
     close(self->fd);
 }
 

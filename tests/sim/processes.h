@@ -21,6 +21,7 @@ enum { SIM_PROCESSES_MAX = 64, SIM_TASKS_MAX = 4 };
 
 typedef struct sim_frame {
     struct sim_frame *next;
+    const wf_record **blocks; /* of WORK: what was packed, which is never looked into; NULL: nothing */
     wf_peer_id from;
     size_t bytes;
     uint8_t data[];
@@ -38,6 +39,7 @@ typedef struct sim_task {
     uint32_t closed_lane;
     bool cancelled;
     wf_wire_record *records;
+    const wf_record **blocks;
 } sim_task;
 
 typedef struct sim_process {
@@ -81,6 +83,7 @@ typedef struct sim_processes {
     const sim_plan *plan;
     sim_chance *chance;
     const bool *calm;
+    const struct wf_pool *pool; /* of the engine: what it is about to send */
     char path[WF_PEERS_PATH_MAX + 1];
     int fd;       /* for the engine to watch; nothing ever comes of it */
     bool news;    /* something that would wake the engine */
@@ -122,7 +125,7 @@ void sim_process_is_ended(sim_processes *self, const sim_process *process);
 /* It ends by itself: the same. */
 void sim_process_falls(sim_processes *self, sim_process *process, int status);
 /* The flight of a record that it has; NULL: it is not out any more. */
-sim_flight *sim_process_flight(sim_processes *self, const sim_process *process, const wf_wire_record *record);
+sim_flight *sim_process_flight(sim_processes *self, const wf_record *block, const wf_wire_record *record);
 
 /* --- shared */
 
@@ -130,6 +133,7 @@ sim_flight *sim_process_flight(sim_processes *self, const sim_process *process, 
 void sim_process_closes(sim_processes *self, sim_process *process);
 void sim_process_dies(sim_processes *self, sim_process *process, int status);
 sim_frame *sim_frames_take(sim_frames *frames);
+void sim_frame_free(sim_frame *frame);
 /* It writes a frame. */
 void sim_process_says(sim_process *process, const void *frame, size_t bytes);
 

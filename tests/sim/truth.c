@@ -133,10 +133,10 @@ static void check_process_status(const sim_flight *flight, const wf_record *bloc
     SIM_CHECK(block->status != WF_DONE_PENDING, "%lld is deferred", (long long)offset);
     SIM_CHECK(block->status != WF_DONE_TIMEOUT || flight->late, "%lld is charged with a deadline that did not pass",
               (long long)offset);
-    SIM_CHECK(block->status != WF_DONE_FAILURE || flight->may_be_charged || flight->lane == SIM_LANE_OPEN,
-              "%lld is charged, and did nothing wrong", (long long)offset);
-    SIM_CHECK(block->status != WF_DONE_UNRUN || !flight->fell_with || flight->lane == SIM_LANE_OPEN,
-              "%lld ran when process %d fell, and is not charged", (long long)offset, flight->fell_with);
+    SIM_CHECK(block->status != WF_DONE_FAILURE || flight->may_be_charged, "%lld is charged, and did nothing wrong",
+              (long long)offset);
+    SIM_CHECK(block->status != WF_DONE_UNRUN || !flight->fell_with, "%lld ran when process %d fell, and is not charged",
+              (long long)offset, flight->fell_with);
     bool charged = block->status == WF_DONE_TIMEOUT || block->status == WF_DONE_FAILURE;
     if (charged) flight->log->mine[offset].last_attempt = block->attempt; /* also where nobody knows whether it ran */
     if (block->status == WF_DONE_TIMEOUT) sim_seen(SIM_SEEN_LATE);

@@ -458,6 +458,7 @@ static void spawn_process_engine(sim_world *world) {
                                         .error = error,
                                         .error_bytes = sizeof error};
     spawn(world, SIM_ENGINE, &wf_process_engine, &engine);
+    world->processes->pool = world->actors[SIM_ENGINE].actor.self;
 }
 
 static void spawn_workers(sim_world *world) {
