@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker process in Python, for consumers with engine = process. One file; needs pyzmq.
+"""A worker process in Python, for consumers with engine = process. One file; needs pyzmq, Python 3.8 or later.
 
     import weft
 
@@ -9,28 +9,41 @@
 
     weft.run()
 
-Or `@weft.bytes_handler` with (key, value) and nothing else, which is the fastest; or `@weft.batch_handler` with a list of
-records, no two of one ordering key. `logging` reaches weft's log. SIGTERM ends the worker after what it has. The protocol
-is docs/worker-protocol.md.
+The handler is a function of one of four kinds, given to run() or decorated:
+
+    weft.run(handle)              @weft.handler          a Record
+    weft.run(values=handle)       @weft.values_handler   the value, bytes or None, and nothing else: the fastest
+    weft.run(key_values=handle)   @weft.bytes_handler    key and value, bytes or None
+    weft.run(batch=handle)        @weft.batch_handler    a list of Records, no two of one ordering key
+
+`logging` reaches weft's log, unless the program has set up handlers of its own: then add weft.LogHandler() to them. SIGTERM
+ends the worker after what it has. The protocol is docs/worker-protocol.md.
 """
+from __future__ import annotations
+
+import collections
 import logging
 import mmap
+import operator
 import os
 import signal
 import struct
 import sys
+import threading
 import time
+from typing import Callable, List, NoReturn, Optional, Sequence, Tuple
 
 import zmq
 
-__all__ = ["handler", "bytes_handler", "batch_handler", "run", "cancelled", "Record"]
+__all__ = ["handler", "values_handler", "bytes_handler", "batch_handler", "run", "cancelled", "Record", "LogHandler"]
 
 HEADER = struct.Struct("<IBBHII")  # magic, version, type, zero, count, task
 HELLO_BODY = struct.Struct("<HHIII32s")  # lowest and highest version, pid, flags, bytes of the name, token
 RECORD = struct.Struct("<qqIiiiIHHII")  # offset ... lane, 48 bytes
-DONE_ENTRY = struct.Struct("<qB3xI")  # offset, status, bytes of the reason
 WELCOME_BODY = struct.Struct("<II")  # number of this worker, heartbeat in ms
 NAME_SIZES = struct.Struct("<Ii")
+UINT32 = struct.Struct("<I")
+DONE_ENTRY = 16  # bytes: offset, status, three zeros, bytes of the reason
 
 MAGIC, VERSION = 0x31544657, 1
 HELLO, WELCOME, REFUSED, TOPIC, WORK, DONE, CANCEL, PING, PONG, BYE, LOG = range(1, 12)
@@ -39,230 +52,385 @@ ANY_ORDER = 0xFFFFFFFF
 HAS_PROGRESS = 1
 LOOK_SECONDS = 0.001  # between two looks at messages, and two reports
 SILENT_HEARTBEATS = 5
-REASON_BYTES = 255
+REASON_BYTES, LINE_BYTES = 255, 4096
+STATUS_ENVIRONMENT, STATUS_REFUSED, STATUS_GONE = 1, 2, 3
 
 
-class Record:
+class Record(tuple):
     """A record of Kafka. key and value are bytes or None; headers is a list of (name, bytes or None)."""
 
-    __slots__ = ("_frame", "_begin", "_fields", "topic")
+    # A tuple (frame, begin, fields, topic): what takes longest about an object is to fill its attributes.
+    __slots__ = ()
 
-    def __init__(self, frame, begin, fields, topic):
-        self._frame, self._begin, self._fields, self.topic = frame, begin, fields, topic
-
-    @property
-    def offset(self):
-        return self._fields[0]
+    topic: str = property(operator.itemgetter(3))  # type: ignore[assignment]
 
     @property
-    def timestamp_ms(self):
+    def offset(self) -> int:
+        return self[2][0]
+
+    @property
+    def timestamp_ms(self) -> int:
         """Since 1970; -1: it has none."""
-        return self._fields[1]
+        return self[2][1]
 
     @property
-    def partition(self):
-        return self._fields[3]
+    def partition(self) -> int:
+        return self[2][3]
 
     @property
-    def attempt(self):
+    def attempt(self) -> int:
         """1 for the first try."""
-        return self._fields[8]
+        return self[2][8]
 
     @property
-    def key(self):
-        size = self._fields[4]
-        return None if size < 0 else self._frame[self._begin : self._begin + size]
+    def key(self) -> Optional[bytes]:
+        frame, begin, fields, _ = self
+        size = fields[4]
+        return frame[begin : begin + size] if size >= 0 else None
 
     @property
-    def value(self):
-        begin = self._begin + max(self._fields[4], 0)
-        size = self._fields[5]
-        return None if size < 0 else self._frame[begin : begin + size]
+    def value(self) -> Optional[bytes]:
+        frame, begin, fields, _ = self
+        key_bytes, size = fields[4], fields[5]
+        if key_bytes > 0:
+            begin += key_bytes
+        return frame[begin : begin + size] if size >= 0 else None
 
     @property
-    def headers(self):
-        at = self._begin + max(self._fields[4], 0) + max(self._fields[5], 0)
+    def headers(self) -> List[Tuple[str, Optional[bytes]]]:
+        frame, at, fields, _ = self
+        at += max(fields[4], 0) + max(fields[5], 0)
         found = []
-        for _ in range(self._fields[7]):
-            name_bytes, value_bytes = NAME_SIZES.unpack_from(self._frame, at)
+        for _ in range(fields[7]):
+            name_bytes, value_bytes = NAME_SIZES.unpack_from(frame, at)
             at += NAME_SIZES.size
-            name = self._frame[at : at + name_bytes].decode("utf-8", "replace")
+            name = frame[at : at + name_bytes].decode("utf-8", "replace")
             at += name_bytes + 1
-            value = None if value_bytes < 0 else self._frame[at : at + value_bytes]
+            value = None if value_bytes < 0 else frame[at : at + value_bytes]
             at += max(value_bytes, 0)
             found.append((name, value))
         return found
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<record {self.topic}/{self.partition} {self.offset}>"
 
 
-class _LogHandler(logging.Handler):
-    def __init__(self, worker):
-        super().__init__()
-        self._worker = worker
+class LogHandler(logging.Handler):
+    """Sends lines to weft's log. Of any thread."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         number = record.levelno
         level = 0 if number >= logging.ERROR else 1 if number >= logging.WARNING else 2 if number >= logging.INFO else 3
         try:
-            text = self.format(record).encode("utf-8", "replace")[:4096]
-            self._worker.send(LOG, count=level, body=text)
+            if _worker is not None:
+                _worker.log(level, _utf8(self.format(record), LINE_BYTES))
         except Exception:  # a handler of logging never raises
             self.handleError(record)
 
 
-def _reason(error):
-    text = f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:REASON_BYTES]
-    return text.decode("utf-8", "ignore").encode("utf-8")  # not in the middle of a character
+class _Nonsense(Exception):
+    """weft said something that this is not made for."""
+
+
+def _utf8(text: str, limit: int) -> bytes:
+    """Cut to so many bytes, between characters."""
+    data = text.encode("utf-8", "replace")
+    return data if len(data) <= limit else data[:limit].decode("utf-8", "ignore").encode("utf-8")
+
+
+def _end(status: int, text: str) -> NoReturn:
+    print("weft worker: " + text, file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+# --- frames
+
+
+def _open(frame: bytes) -> Tuple[int, int, int]:
+    """Type, count and task of a frame."""
+    if len(frame) < HEADER.size:
+        raise _Nonsense("a frame shorter than a header")
+    magic, version, kind, zero, count, task = HEADER.unpack_from(frame)
+    if magic != MAGIC or version != VERSION or zero or not HELLO <= kind <= LOG:
+        raise _Nonsense(f"a frame of version {version} and type {kind}, or not of weft at all")
+    return kind, count, task
+
+
+def _text(frame: bytes) -> str:
+    return frame[HEADER.size :].decode("utf-8", "replace")
+
+
+def _frame(kind: int, count: int = 0, task: int = 0, body: bytes = b"") -> bytes:
+    return HEADER.pack(MAGIC, VERSION, kind, 0, count, task) + body
+
+
+def _hello(pid: int, flags: int, token: bytes, name: bytes) -> bytes:
+    return _frame(HELLO, body=HELLO_BODY.pack(VERSION, VERSION, pid, flags, len(name), token) + name)
+
+
+class _Task:
+    """A WORK, and what became of its records: `ended` of them, all successes but for what is in `marks`."""
+
+    __slots__ = ("number", "count", "frame", "end", "entries", "offsets", "ended", "reported", "marks", "cancelled")
+
+    def __init__(self, number: int, count: int, frame: bytes):
+        self.number, self.count, self.frame = number, count, frame
+        self.end = end = HEADER.size + count * RECORD.size  # of the entries: begins are counted from here
+        if count == 0 or end > len(frame):
+            raise _Nonsense("a WORK that is shorter than its entries")
+        _, _, _, _, key, value, headers, _, _, begin, _ = RECORD.unpack_from(frame, end - RECORD.size)
+        if end + begin + max(key, 0) + max(value, 0) + headers != len(frame):
+            raise _Nonsense("a WORK whose records don't fill it")
+        self.entries = memoryview(frame)[HEADER.size : end]
+        self.offsets = self.entries.cast("q")[:: RECORD.size // 8]
+        self.ended = self.reported = 0
+        self.marks = {}  # by index: status and reason
+        self.cancelled = False
+
+    def plain(self):
+        """For each record its number from 1 on, where it begins in the frame, bytes of key and value, lane."""
+        words, end = self.entries.cast("i"), self.end
+        begins = [end + begin for begin in self.entries.cast("I")[10::12].tolist()]
+        keys, values, lanes = words[6::12].tolist(), words[7::12].tolist(), self.entries.cast("I")[11::12].tolist()
+        return zip(range(1, self.count + 1), begins, keys, values, lanes)
+
+    def fail(self, index: int, error: object) -> None:
+        reason = _utf8(f"{type(error).__name__}: {error}", REASON_BYTES)
+        self.marks[index] = (FAILURE, reason)
+
+    def report(self) -> Optional[bytes]:
+        """DONE for what ended since the last one."""
+        first, count = self.reported, self.ended - self.reported
+        if count == 0:
+            return None
+        done = bytearray(HEADER.size + count * DONE_ENTRY)
+        HEADER.pack_into(done, 0, MAGIC, VERSION, DONE, 0, count, self.number)
+        memoryview(done).cast("q")[2::2] = self.offsets[first : self.ended]
+        self.reported = self.ended
+        if not self.marks:
+            return done
+        reasons = []
+        for index in sorted(self.marks):
+            status, reason = self.marks[index]
+            at = HEADER.size + (index - first) * DONE_ENTRY
+            done[at + 8] = status
+            UINT32.pack_into(done, at + 12, len(reason))
+            reasons.append(reason)
+        self.marks.clear()
+        return done + b"".join(reasons)
+
+
+# --- the worker
 
 
 class _Worker:
-    def __init__(self, function, style):
+    def __init__(self, function: Callable, style: str):
         self.function, self.style = function, style
-        self.topics, self.tasks, self.cancelled = {}, [], set()
-        self.entries, self.reasons = [], []
+        self.topics = {}
+        self.tasks = collections.deque()
+        self.running = None  # a task
+        self.lines = collections.deque()  # of other threads, for the log
+        self.thread = threading.get_ident()
         self.goodbye = self.stopping = self.said_goodbye = False
-        self.running = None
         self.progress = None
+        self.socket = None
 
     # --- to weft
 
-    def send(self, kind, count=0, task=0, body=b""):
-        self.socket.send(HEADER.pack(MAGIC, VERSION, kind, 0, count, task) + body)
+    def log(self, level: int, line: bytes) -> None:
+        frame = _frame(LOG, count=level, body=line)
+        if threading.get_ident() != self.thread:
+            self.lines.append(frame)  # a socket belongs to one thread; sent at the next look
+        elif self.socket is not None:
+            self.socket.send(frame)
 
-    def report(self, task):
-        if not self.entries:
-            return
-        self.send(DONE, len(self.entries), task, b"".join(self.entries) + b"".join(self.reasons))
-        self.entries.clear()
-        self.reasons.clear()
-
-    def settle(self, offset, error):
-        """`error`: None, or the exception; the entry goes out with the next report."""
-        if error is None:
-            self.entries.append(DONE_ENTRY.pack(offset, SUCCESS, 0))
-        else:
-            reason = _reason(error)
-            self.entries.append(DONE_ENTRY.pack(offset, FAILURE, len(reason)))
-            self.reasons.append(reason)
+    def report(self, task: _Task) -> None:
+        done = task.report()
+        if done is not None:
+            self.socket.send(done)
 
     # --- from weft
 
-    def on_frame(self, frame):
-        magic, version, kind, _, count, task = HEADER.unpack_from(frame)
-        if magic != MAGIC or version != VERSION:
-            sys.exit("weft worker: this is not weft, or another version of it")
+    def on_frame(self, frame: bytes) -> None:
+        kind, count, task = _open(frame)
         if kind == WORK:
-            self.tasks.append((task, count, frame))
-        elif kind == TOPIC:
-            self.topics[task] = frame[HEADER.size :].decode("utf-8", "replace")
+            self.tasks.append(_Task(task, count, frame))
         elif kind == PING:
-            self.send(PONG, task=task)
+            self.socket.send(_frame(PONG, task=task))
+        elif kind == TOPIC:
+            self.topics[task] = _text(frame)
         elif kind == CANCEL:
-            self.cancelled.add(task)
+            for one in (self.running, *self.tasks):
+                if one is not None and one.number == task:
+                    one.cancelled = True
         elif kind == BYE:
             self.goodbye = True
         elif kind == REFUSED:
-            sys.exit("weft worker: refused: " + frame[HEADER.size :].decode("utf-8", "replace"))
+            _end(STATUS_REFUSED, "refused: " + _text(frame))
+        else:
+            raise _Nonsense(f"a frame of type {kind}, which only workers send")
 
-    def look(self, wait_seconds=0):
+    def look(self, wait_seconds: float = 0) -> None:
         """Take all messages there are; wait for the first one so long."""
         if self.stopping and not self.said_goodbye:
             self.said_goodbye = True
-            self.send(BYE)  # weft answers with its own when no more work is on its way
-        if wait_seconds:
-            self.poller.poll(wait_seconds * 1000)
-        while True:
-            try:
-                frame = self.socket.recv(zmq.DONTWAIT)
-            except zmq.Again:
-                break
-            self.heard = time.monotonic()
-            self.on_frame(frame)
+            self.socket.send(_frame(BYE))  # weft answers with its own, when no more work is on its way
+        while self.lines:
+            self.socket.send(self.lines.popleft())
+        if wait_seconds and any(fd == self.alarm for fd, _ in self.poller.poll(wait_seconds * 1000)):
+            os.read(self.alarm, 4096)
+        receive = self.socket.recv
+        try:
+            while True:
+                frame = receive(zmq.DONTWAIT)
+                self.heard = time.monotonic()
+                self.on_frame(frame)
+        except zmq.Again:
+            pass
+        except _Nonsense as error:
+            _end(STATUS_GONE, f"weft sent {error}")
         self.looked = time.monotonic()
         if self.looked - self.heard > SILENT_HEARTBEATS * self.heartbeat:
-            os._exit(3)  # weft is gone, and nobody waits for what is left here
+            self.socket.linger = 0
+            _end(STATUS_GONE, "weft is gone")
 
     # --- work
 
-    def run_task(self, task, count, frame):
-        end = HEADER.size + count * RECORD.size
-        fields = RECORD.iter_unpack(memoryview(frame)[HEADER.size : end])
+    def run_task(self, task: _Task) -> None:
         self.running = task
-        if self.style == "batch":
-            self.run_batches(task, frame, end, list(fields))
+        if task.cancelled:
+            pass
+        elif self.style == "batch":
+            self.run_batches(task)
+        elif self.style == "record":
+            self.run_records(task)
+        elif self.style == "values":
+            self.run_values(task)
         else:
-            self.run_each(task, frame, end, fields)
+            self.run_key_values(task)
+        if self.progress is not None:
+            self.progress[0] = 0
+        while task.ended < task.count:  # cancelled
+            task.marks[task.ended] = (UNRUN, b"")
+            task.ended += 1
         self.report(task)
         self.running = None
-        self.cancelled.discard(task)
 
-    def run_each(self, task, frame, end, all_fields):
-        function, plain, progress = self.function, self.style == "bytes", self.progress
-        settled, pack, clock, topics = self.entries.append, DONE_ENTRY.pack, time.monotonic, self.topics
-        cancelled = self.cancelled
-        closed, word = None, task << 32
-        for fields in all_fields:
-            word += 1
-            offset, _, topic, _, key_bytes, value_bytes, _, _, _, begin, lane = fields
-            if (lane == closed and lane != ANY_ORDER) or task in cancelled:
-                settled(pack(offset, UNRUN, 0))
+    def between(self, task: _Task, ended: int) -> float:
+        """Report and look; returns when to do so again."""
+        task.ended = ended
+        self.report(task)
+        self.look()
+        return self.looked + LOOK_SECONDS
+
+    def begin_low(self, task: _Task) -> Sequence[int]:
+        """The lower half of the progress word, whose upper half is the task from now on: the first record of a task is
+        always run."""
+        if self.progress is None:
+            return [0]
+        self.progress[0] = task.number << 32 | 1
+        return self.progress_low
+
+    def run_records(self, task: _Task) -> None:
+        function, topics, clock, frame, end = self.function, self.topics, time.monotonic, task.frame, task.end
+        closed, number, due = -1, 0, self.looked + LOOK_SECONDS
+        low = self.begin_low(task)
+        for fields in RECORD.iter_unpack(task.entries):
+            number += 1
+            low[0] = number
+            lane = fields[10]
+            if lane == closed:
+                task.marks[number - 1] = (UNRUN, b"")
                 continue
-            if progress is not None:
-                progress[0] = word
-            begin += end
+            topic = topics.get(fields[2])
+            if topic is None:
+                _end(STATUS_GONE, f"weft sent a record of topic {fields[2]}, which it did not announce")
             try:
-                if plain:
-                    middle = begin + (key_bytes if key_bytes > 0 else 0)
-                    function(
-                        None if key_bytes < 0 else frame[begin:middle],
-                        None if value_bytes < 0 else frame[middle : middle + value_bytes],
-                    )
-                else:
-                    function(Record(frame, begin, fields, topics[topic]))
-                settled(pack(offset, SUCCESS, 0))
+                function(Record((frame, end + fields[9], fields, topic)))
             except Exception as error:
-                self.settle(offset, error)
-                closed = lane
-            if clock() - self.looked >= LOOK_SECONDS:
-                self.report(task)
-                self.look()
-        if progress is not None:
-            progress[0] = 0
+                task.fail(number - 1, error)
+                closed = lane if lane != ANY_ORDER else closed
+            if clock() >= due:
+                due = self.between(task, number)
+                if task.cancelled:
+                    return
+        task.ended = task.count
 
-    def run_batches(self, task, frame, end, fields):
+    def run_values(self, task: _Task) -> None:
+        """The same without Records, and for each value as few steps as there can be."""
+        function, clock, frame, closed, due = self.function, time.monotonic, task.frame, -1, self.looked + LOOK_SECONDS
+        low = self.begin_low(task)
+        for number, begin, key_bytes, value_bytes, lane in task.plain():
+            low[0] = number
+            if lane == closed:
+                task.marks[number - 1] = (UNRUN, b"")
+                continue
+            if key_bytes > 0:
+                begin += key_bytes
+            try:
+                function(frame[begin : begin + value_bytes] if value_bytes >= 0 else None)
+            except Exception as error:
+                task.fail(number - 1, error)
+                closed = lane if lane != ANY_ORDER else closed
+            if clock() >= due:
+                due = self.between(task, number)
+                if task.cancelled:
+                    return
+        task.ended = task.count
+
+    def run_key_values(self, task: _Task) -> None:
+        """The same with keys."""
+        function, clock, frame, closed, due = self.function, time.monotonic, task.frame, -1, self.looked + LOOK_SECONDS
+        low = self.begin_low(task)
+        for number, begin, key_bytes, value_bytes, lane in task.plain():
+            low[0] = number
+            if lane == closed:
+                task.marks[number - 1] = (UNRUN, b"")
+                continue
+            middle = begin + key_bytes if key_bytes > 0 else begin
+            key = frame[begin:middle] if key_bytes >= 0 else None
+            try:
+                function(key, frame[middle : middle + value_bytes] if value_bytes >= 0 else None)
+            except Exception as error:
+                task.fail(number - 1, error)
+                closed = lane if lane != ANY_ORDER else closed
+            if clock() >= due:
+                due = self.between(task, number)
+                if task.cancelled:
+                    return
+        task.ended = task.count
+
+    def run_batches(self, task: _Task) -> None:
         """Rounds of at most one record of a lane, so that a failure is known before the next one of it runs."""
-        errors = [UNRUN] * len(fields)  # by record: UNRUN, None (succeeded) or an exception
-        waiting = list(range(len(fields)))
-        closed = set()
-        while waiting and task not in self.cancelled:
+        fields = list(RECORD.iter_unpack(task.entries))
+        waiting, closed, ran = list(range(task.count)), set(), set()
+        while waiting and not task.cancelled:
             seen, now, later = set(), [], []
             for index in waiting:
                 lane = fields[index][10]
-                if lane != ANY_ORDER and (lane in closed or lane in seen):
-                    if lane not in closed:
-                        later.append(index)
-                    continue
-                seen.add(lane)
-                now.append(index)
-            waiting = later
-            if not now:
-                break
-            records = [Record(frame, end + fields[i][9], fields[i], self.topics[fields[i][2]]) for i in now]
+                if lane == ANY_ORDER or lane not in seen:
+                    now.append(index)
+                    seen.add(lane)
+                else:
+                    later.append(index)
+            unknown = [fields[i][2] for i in now if fields[i][2] not in self.topics]
+            if unknown:
+                _end(STATUS_GONE, f"weft sent a record of topic {unknown[0]}, which it did not announce")
+            records = [Record((task.frame, task.end + fields[i][9], fields[i], self.topics[fields[i][2]])) for i in now]
             for index, error in zip(now, self.call_batch(records)):
-                errors[index] = error
+                ran.add(index)
                 if error is not None:
+                    task.fail(index, error)
                     closed.add(fields[index][10])
+            closed.discard(ANY_ORDER)
+            waiting = [index for index in later if fields[index][10] not in closed]
             self.look()
-        for field, error in zip(fields, errors):
-            if error is UNRUN:
-                self.entries.append(DONE_ENTRY.pack(field[0], UNRUN, 0))
-            else:
-                self.settle(field[0], error)
+        for index in range(task.count):
+            if index not in ran:
+                task.marks[index] = (UNRUN, b"")
+        task.ended = task.count
 
-    def call_batch(self, records):
-        """The function returns None: all succeeded; or a list with None or an exception for each."""
+    def call_batch(self, records: List[Record]) -> Sequence[Optional[BaseException]]:
         try:
             answers = self.function(records)
             if answers is None:
@@ -275,111 +443,144 @@ class _Worker:
 
     # --- life
 
-    def greet(self, token):
+    def greet(self, token: bytes) -> None:
         name = os.environ.get("WEFT_WORKER", "").encode()[:64]
-        flags = HAS_PROGRESS if self.progress is not None else 0
-        body = HELLO_BODY.pack(VERSION, VERSION, os.getpid(), flags, len(name), token)
-        self.send(HELLO, body=body + name)
-        if not self.poller.poll(30000):
-            sys.exit("weft worker: no welcome from " + os.environ["WEFT_SOCKET"])
+        self.socket.send(_hello(os.getpid(), HAS_PROGRESS if self.progress is not None else 0, token, name))
+        if not self.socket.poll(30000):
+            self.socket.linger = 0
+            _end(STATUS_GONE, "no welcome from " + os.environ["WEFT_SOCKET"])
         frame = self.socket.recv()
-        if HEADER.unpack_from(frame)[2] == WELCOME:
-            self.heartbeat = WELCOME_BODY.unpack_from(frame, HEADER.size)[1] / 1000
-        else:
-            self.on_frame(frame)
-            sys.exit("weft worker: weft did not say welcome")
+        try:
+            if _open(frame)[0] == WELCOME and len(frame) == HEADER.size + WELCOME_BODY.size:
+                self.heartbeat = WELCOME_BODY.unpack_from(frame, HEADER.size)[1] / 1000
+            else:
+                self.on_frame(frame)
+                raise _Nonsense("something else than WELCOME")
+        except _Nonsense as error:
+            _end(STATUS_GONE, f"weft sent {error}")
         self.heard = self.looked = time.monotonic()
 
-    def serve(self):
+    def serve(self) -> None:
         while not (self.goodbye and not self.tasks):
             self.look(0 if self.tasks else self.heartbeat)
             if self.tasks:
-                self.run_task(*self.tasks.pop(0))
+                self.run_task(self.tasks.popleft())
 
-    def run(self):
+    def listen_to_signals(self) -> None:
+        """SIGTERM ends a wait at once."""
+        self.alarm, alarm_in = os.pipe()
+        os.set_blocking(alarm_in, False)
+        self.poller.register(self.alarm, zmq.POLLIN)
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def stop(number, stack):
+            self.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.set_wakeup_fd(alarm_in, warn_on_full_buffer=False)
+
+    def run(self) -> None:
         token = _token()
         context = zmq.Context()
         self.socket = context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.setsockopt(zmq.SNDHWM, 65536)
         self.socket.setsockopt(zmq.RCVHWM, 65536)
-        self.socket.connect("ipc://" + os.environ["WEFT_SOCKET"])
         self.poller = zmq.Poller()
         self.poller.register(self.socket, zmq.POLLIN)
+        self.listen_to_signals()
         descriptor = int(os.environ.get("WEFT_PROGRESS_FD", "-1"))
         if descriptor >= 0 and self.style != "batch":  # of a batch, nobody can say which record it is at
-            self.progress = memoryview(mmap.mmap(descriptor, 8)).cast("Q")
-        self.greet(token)
+            shared = memoryview(mmap.mmap(descriptor, 8))
+            self.progress, self.progress_low = shared.cast("Q"), shared.cast("I")
         try:
+            self.socket.connect("ipc://" + os.environ["WEFT_SOCKET"])
+            self.greet(token)
             self.serve()
         finally:
-            self.socket.close()
+            socket, self.socket = self.socket, None
+            socket.close()
             context.term()
 
 
-def _token():
-    if "WEFT_SOCKET" not in os.environ:
-        sys.exit("weft worker: WEFT_SOCKET is not set: weft starts workers, or tells where to attach")
+def _token() -> bytes:
+    if not os.environ.get("WEFT_SOCKET"):
+        _end(STATUS_ENVIRONMENT, "WEFT_SOCKET is not set: weft starts workers, or tells where to attach")
     text = os.environ.get("WEFT_TOKEN")
     try:
         if text is None:
             with open(os.environ["WEFT_TOKEN_FILE"], encoding="ascii") as file:
-                text = file.read()
+                text = file.read(64)
         token = bytes.fromhex(text.strip())
     except (KeyError, OSError, ValueError):
         token = b""
     if len(token) != 32:
-        sys.exit("weft worker: WEFT_TOKEN, or the file WEFT_TOKEN_FILE, must have 64 hexadecimal digits")
+        _end(STATUS_ENVIRONMENT, "WEFT_TOKEN, or the file WEFT_TOKEN_FILE, must have 64 hexadecimal digits")
     return token
 
 
-_chosen = None
-_worker = None
+# --- for programs
+
+_chosen: Optional[Tuple[Callable, str]] = None
+_worker: Optional[_Worker] = None
 
 
-def _choose(function, style):
+def _choose(function: Callable, style: str) -> Callable:
     global _chosen
     if _chosen is not None:
         raise RuntimeError("a worker has one handler")
+    if not callable(function):
+        raise TypeError(f"a handler is a function, not {function!r}")
     _chosen = (function, style)
     return function
 
 
-def handler(function):
+def handler(function: Callable[[Record], object]) -> Callable:
     """Called with each Record."""
     return _choose(function, "record")
 
 
-def bytes_handler(function):
-    """Called with key and value of each record, bytes or None."""
+def values_handler(function: Callable[[Optional[bytes]], object]) -> Callable:
+    """Called with the value of each record."""
+    return _choose(function, "values")
+
+
+def bytes_handler(function: Callable[[Optional[bytes], Optional[bytes]], object]) -> Callable:
+    """Called with key and value of each record."""
     return _choose(function, "bytes")
 
 
-def batch_handler(function):
-    """Called with a list of Records. Returns None, or a list with None or an exception for each."""
+def batch_handler(function: Callable[[List[Record]], Optional[Sequence]]) -> Callable:
+    """Called with a list of Records. Returns None: all succeeded; or a list with None or an exception for each."""
     return _choose(function, "batch")
 
 
-def cancelled():
+def cancelled() -> bool:
     """Should the handler give up? Its deadline has passed, or its partition has to go. To be called in the handler."""
+    if _worker is None or _worker.running is None:
+        return False
     if time.monotonic() - _worker.looked >= LOOK_SECONDS:
         _worker.look()
-    return _worker.running in _worker.cancelled
+    return _worker.running.cancelled
 
 
-def run(function=None):
-    """Serve until weft says goodbye. `function`: called with each Record, where no decorator was used."""
+def run(
+    function: Optional[Callable[[Record], object]] = None,
+    *,
+    values: Optional[Callable[[Optional[bytes]], object]] = None,
+    key_values: Optional[Callable[[Optional[bytes], Optional[bytes]], object]] = None,
+    batch: Optional[Callable[[List[Record]], Optional[Sequence]]] = None,
+) -> None:
+    """Serve until weft says goodbye. The handler, where no decorator was used, is one of the arguments."""
     global _worker
-    if function is not None:
-        handler(function)
+    kinds = ((function, handler), (values, values_handler), (key_values, bytes_handler), (batch, batch_handler))
+    for given, choose in kinds:
+        if given is not None:
+            choose(given)
     if _chosen is None:
         raise RuntimeError("there is no handler: use @weft.handler, or weft.run(function)")
     _worker = _Worker(*_chosen)
-
-    def stop(number, stack):
-        _worker.stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
     if not logging.getLogger().handlers:
-        logging.getLogger().addHandler(_LogHandler(_worker))
+        logging.getLogger().addHandler(LogHandler())
     _worker.run()

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weft.py without a parent: the golden frames, and random tasks against a model, for each kind of handler.
+
+    PYTHONPATH=examples/workers/python python3 tests/programs/python_frames.py tests/golden/worker_frames.json
+"""
+import json
+import random
+import sys
+import time
+
+import weft
+import zmq
+
+
+def golden():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        return json.load(file)
+
+
+def frame_of(name):
+    return next(bytes.fromhex(frame["hex"]) for frame in golden()["frames"] if frame["name"] == name)
+
+
+def bytes_of(text):
+    return None if text is None else bytes.fromhex(text)
+
+
+class Pipe:
+    """A socket that gives what it was given, and keeps what it was sent."""
+
+    def __init__(self):
+        self.given, self.sent = [], []
+
+    def send(self, frame):
+        self.sent.append(bytes(frame))
+
+    def recv(self, flags=0):
+        if not self.given:
+            raise zmq.Again()
+        return self.given.pop(0)
+
+
+def worker(function, style):
+    made = weft._Worker(function, style)
+    made.socket, made.heartbeat = Pipe(), 1000
+    made.heard = made.looked = time.monotonic()
+    return made
+
+
+# --- golden frames
+
+
+def golden__hello_and_short_frames__written_as_they_stand():
+    hello = next(frame["hello"] for frame in golden()["frames"] if frame["name"] == "hello")
+    written = weft._hello(hello["pid"], hello["flags"], bytes.fromhex(hello["token"]), hello["name"].encode())
+    assert written == frame_of("hello"), written.hex()
+    assert weft._frame(weft.PONG, task=12) == frame_of("pong")
+    assert weft._frame(weft.BYE) == frame_of("bye")
+    assert weft._frame(weft.LOG, count=1, body=b"almost full") == frame_of("log")
+
+
+def golden__every_frame__opened():
+    for number, frame in enumerate(golden()["frames"], 1):
+        kind, count, task = weft._open(bytes.fromhex(frame["hex"]))
+        assert kind == number, frame["name"]
+        assert task == frame.get("task", task), frame["name"]
+        assert count == frame.get("level", count), frame["name"]
+        if "text" in frame:
+            assert weft._text(bytes.fromhex(frame["hex"])) == frame["text"]
+
+
+def golden__headers_that_break_a_rule__refused():
+    names = ["short", "other_magic", "other_version", "type_0", "type_12", "zero_not_zero"]
+    refused = {frame["name"]: bytes.fromhex(frame["hex"]) for frame in golden()["refused"]}
+    for name in names:
+        try:
+            weft._open(refused[name])
+        except weft._Nonsense:
+            continue
+        raise AssertionError(name)
+
+
+def golden__work__read_as_records():
+    expected = next(frame["records"] for frame in golden()["frames"] if frame["name"] == "work")
+    seen = []
+    made = worker(seen.append, "record")
+    made.topics = {3: "three", 4: "four"}
+    made.socket.given = [frame_of("work")]
+    made.look()
+    made.run_task(made.tasks.popleft())
+    assert len(seen) == len(expected)
+    for record, wanted in zip(seen, expected):
+        assert record.offset == wanted["offset"] and record.timestamp_ms == wanted["timestamp_ms"]
+        assert record.topic == made.topics[wanted["topic"]] and record.partition == wanted["partition"]
+        assert record.key == bytes_of(wanted["key"]) and record.value == bytes_of(wanted["value"])
+        assert record.headers == [(name, bytes_of(value)) for name, value in wanted["headers"]]
+        assert record.attempt == wanted["attempt"]
+
+
+def golden__done__written_as_it_stands():
+    entries = next(frame["entries"] for frame in golden()["frames"] if frame["name"] == "done")
+    task = weft._Task(9, 3, frame_of("work"))
+    for index, entry in enumerate(entries):
+        if entry["status"]:
+            task.marks[index] = (entry["status"], entry["reason"].encode())
+    task.ended = 3
+    assert bytes(task.report()) == frame_of("done")
+
+
+def work__cut_at_any_byte__refused():
+    whole = frame_of("work")
+    for size in range(weft.HEADER.size, len(whole)):
+        try:
+            weft._Task(9, 3, whole[:size])
+        except weft._Nonsense:
+            continue
+        raise AssertionError(f"cut to {size}")
+
+
+# --- random tasks
+
+
+def make_task(chance, number):
+    """A WORK, and for each record its offset, lane, key, value, and whether its handler fails."""
+    entries, data, records, lane = [], b"", [], 0
+    for index in range(chance.randint(1, 40)):
+        lane = lane if chance.random() < 0.5 else weft.ANY_ORDER if chance.random() < 0.2 else index
+        key = None if chance.random() < 0.2 else b"k" * chance.randint(0, 3)
+        fails = chance.random() < 0.2
+        value = None if chance.random() < 0.1 else (b"fail" if fails else b"v" * chance.randint(0, 3))
+        records.append((1000 + 7 * index, lane, key, value, value == b"fail"))
+        sizes = [-1 if part is None else len(part) for part in (key, value)]
+        entries.append(weft.RECORD.pack(1000 + 7 * index, 0, 1, 0, *sizes, 0, 0, 1, len(data), lane))
+        data += (key or b"") + (value or b"")
+    return weft._frame(weft.WORK, len(entries), number, b"".join(entries) + data), records
+
+
+def model(records):
+    """Offset and status of each, and what the handler sees."""
+    closed, told, seen = set(), [], []
+    for offset, lane, key, value, fails in records:
+        if lane in closed:
+            told.append((offset, weft.UNRUN))
+            continue
+        seen.append((key, value))
+        told.append((offset, weft.FAILURE if fails else weft.SUCCESS))
+        if fails and lane != weft.ANY_ORDER:
+            closed.add(lane)
+    return told, seen
+
+
+def read_done(frames, number):
+    told = []
+    for frame in frames:
+        kind, count, task = weft._open(frame)
+        assert (kind, task) == (weft.DONE, number)
+        reasons = 0
+        for index in range(count):
+            offset, status, zeros, size = weft.struct.unpack_from("<qB3sI", frame, 16 + 16 * index)
+            assert zeros == bytes(3) and (size > 0) == (status == weft.FAILURE)
+            told.append((offset, status))
+            reasons += size
+        assert len(frame) == 16 + 16 * count + reasons
+    return told
+
+
+def handler_of(style, seen):
+    def one(key, value):
+        seen.append((key, value))
+        if value == b"fail":
+            raise ValueError("told to")
+
+    def batch(records):
+        errors = []
+        for record in records:
+            seen.append((record.key, record.value))
+            errors.append(ValueError("told to") if record.value == b"fail" else None)
+        return errors
+
+    return {"record": lambda record: one(record.key, record.value), "bytes": one, "batch": batch,
+            "values": lambda value: one(None, value)}[style]
+
+
+def run_random_tasks(style, look_seconds):
+    """With looks between all records, and with none."""
+    weft.LOOK_SECONDS = look_seconds
+    chance = random.Random(4711)
+    for number in range(300):
+        frame, records = make_task(chance, number)
+        seen = []
+        made = worker(handler_of(style, seen), style)
+        made.topics = {1: "t"}
+        made.socket.given = [frame]
+        made.look()
+        made.run_task(made.tasks.popleft())
+        told, expected = model(records)
+        assert read_done(made.socket.sent, number) == told, f"task {number}"
+        if style == "values":
+            expected = [(None, value) for _, value in expected]
+        if style == "batch":  # rounds: another order, but the same in each lane
+            seen, expected = sorted(seen, key=repr), sorted(expected, key=repr)
+        assert seen == expected, f"task {number}"
+
+
+def random_tasks__records__as_the_model():
+    run_random_tasks("record", 0)
+    run_random_tasks("record", 1000)
+
+
+def random_tasks__keys_and_values__as_the_model():
+    run_random_tasks("bytes", 0)
+    run_random_tasks("bytes", 1000)
+
+
+def random_tasks__values__as_the_model():
+    run_random_tasks("values", 0)
+    run_random_tasks("values", 1000)
+
+
+def random_tasks__batches__as_the_model():
+    run_random_tasks("batch", 0)
+
+
+def cancel__between_two_records__the_rest_is_unrun():
+    weft.LOOK_SECONDS = 0
+    for style in ("record", "bytes", "values"):
+        chance, seen = random.Random(5), []
+        frame, records = make_task(chance, 7)
+        made = worker(handler_of(style, seen), style)
+        made.topics = {1: "t"}
+        made.socket.given = [frame]
+        made.look()
+        made.socket.given = [weft._frame(weft.CANCEL, task=7)]
+        made.run_task(made.tasks.popleft())
+        told = read_done(made.socket.sent, 7)
+        assert len(seen) == 1 and [offset for offset, _ in told] == [record[0] for record in records]
+        assert all(status == weft.UNRUN for _, status in told[1:])
+
+
+# --- what users see
+
+
+def reason__of_an_exception__type_and_text_cut_between_characters():
+    task = weft._Task(9, 3, frame_of("work"))
+    task.fail(0, ValueError("\u00e4" * 300))
+    reason = task.marks[0][1]
+    assert reason.decode().startswith("ValueError: \u00e4") and 250 < len(reason) <= 255
+
+
+def handler__two_of_them__refused():
+    weft._chosen = None
+    weft.handler(print)
+    try:
+        weft.values_handler(print)
+    except RuntimeError:
+        return
+    finally:
+        weft._chosen = None
+    raise AssertionError("two handlers were taken")
+
+
+def main():
+    tests = [(name, test) for name, test in globals().items() if "__" in name and not name.startswith("_")]
+    failed = 0
+    for name, test in tests:
+        try:
+            test()
+        except Exception as error:
+            failed += 1
+            print(f"FAIL {name}: {type(error).__name__}: {error}")
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
