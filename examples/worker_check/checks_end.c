@@ -30,8 +30,7 @@ static void check_sigterm(parent *self) {
     parent_work_same(self, 1, &fast, 1);
     parent_await_done(self, 1);
     wf_child_signal(&self->child, SIGTERM);
-    while (self->byes == 0 && self->death == NO_DEATH) parent_next(self, "BYE or the end of the worker after SIGTERM");
-    if (self->death != NO_DEATH) return;
+    if (!parent_await_bye(self)) return;
     parent_work_same(self, 2, &fast, 3);
     parent_work_same(self, 3, &slow, 1);
     parent_part(self);

@@ -12,6 +12,8 @@
 /* --- who I am */
 
 static void check_hello(parent *self) {
+    parent_await_hello(self);
+    parent_look(self, 300); /* nothing more may come before WELCOME */
     parent_greet(self);
     const wf_wire_hello *hello = &self->hello;
     PARENT_EXPECT(self, RULE_HELLO, hello->version_low <= WF_WIRE_VERSION && hello->version_high >= WF_WIRE_VERSION,
@@ -47,8 +49,7 @@ static void check_no_socket(parent *self) {
 }
 
 static void check_refused(parent *self) {
-    while (!self->connected)
-        if (parent_next(self, "HELLO") == 0) parent_fail(self, RULE_HELLO, "expected HELLO, the worker ended");
+    parent_await_hello(self);
     parent_say_text(self, WF_WIRE_REFUSED, 0, "the house is full");
     parent_await_refusal(self, RULE_WELCOME, "after REFUSED");
     PARENT_EXPECT(self, RULE_WELCOME, strstr(self->said, "the house is full"),

@@ -345,14 +345,21 @@ bool parent_look(parent *self, int64_t timeout_ms) {
     return true;
 }
 
-int parent_next(parent *self, const char *what) {
-    uint64_t end_ns = wf_clock_now_ns() + (uint64_t)self->patience_ms * ms;
-    for (;;) {
+static uint64_t patience_end(const parent *self) {
+    return wf_clock_now_ns() + (uint64_t)self->patience_ms * ms;
+}
+
+/* Whoever waits for one thing has one end for all that comes meanwhile: heartbeats come for ever. */
+static int next_before(parent *self, uint64_t end_ns, const char *what) {
+    while (wf_clock_now_ns() < end_ns) {
         int type = step(self, LOOK_MS);
         if (type >= 0) return type;
-        if (wf_clock_now_ns() >= end_ns)
-            parent_fail(self, RULE_IN_TIME, "expected %s, nothing came in %lld ms", what, (long long)self->patience_ms);
     }
+    parent_fail(self, RULE_IN_TIME, "expected %s, it did not come in %lld ms", what, (long long)self->patience_ms);
+}
+
+int parent_next(parent *self, const char *what) {
+    return next_before(self, patience_end(self), what);
 }
 
 /* In words, for messages. */
@@ -366,14 +373,19 @@ static const char *death_text(int status) {
 }
 
 /* The next frame, from a worker that must not end. */
-static int next_of_living(parent *self, const char *what) {
-    int type = parent_next(self, what);
+static int next_of_living(parent *self, uint64_t end_ns, const char *what) {
+    int type = next_before(self, end_ns, what);
     if (type == 0) parent_fail(self, RULE_END, "expected %s, the worker ended with %s", what, death_text(self->death));
     return type;
 }
 
+void parent_await_hello(parent *self) {
+    uint64_t end_ns = patience_end(self);
+    while (!self->connected) next_of_living(self, end_ns, "HELLO");
+}
+
 void parent_greet(parent *self) {
-    while (!self->connected) next_of_living(self, "HELLO");
+    parent_await_hello(self);
     wf_wire_welcome welcome = {.worker = 7, .heartbeat_ms = self->heartbeat_ms};
     uint8_t frame[WF_WIRE_HEADER_BYTES + sizeof welcome];
     memcpy(wf_wire_put_header(frame, WF_WIRE_WELCOME, 0, 0), &welcome, sizeof welcome);
@@ -385,23 +397,34 @@ void parent_greet(parent *self) {
 void parent_await_done(parent *self, uint32_t count) {
     char what[64];
     while (self->done_count < count) {
-        snprintf(what, sizeof what, "DONE of offset %lld", (long long)self->sent[self->done_count].offset);
-        next_of_living(self, what);
+        uint32_t before = self->done_count;
+        uint64_t end_ns = patience_end(self);
+        snprintf(what, sizeof what, "DONE of offset %lld", (long long)self->sent[before].offset);
+        while (self->done_count == before) next_of_living(self, end_ns, what);
     }
 }
 
 void parent_await_pongs(parent *self) {
-    while (self->pongs < self->pings) next_of_living(self, "PONG");
+    uint64_t end_ns = patience_end(self);
+    while (self->pongs < self->pings) next_of_living(self, end_ns, "PONG");
 }
 
 void parent_await_log(parent *self, const char *text) {
     char what[200];
+    uint64_t end_ns = patience_end(self);
     snprintf(what, sizeof what, "a LOG with \"%.100s\"", text);
-    while (!strstr(self->log, text)) next_of_living(self, what);
+    while (!strstr(self->log, text)) next_of_living(self, end_ns, what);
+}
+
+bool parent_await_bye(parent *self) {
+    uint64_t end_ns = patience_end(self);
+    while (self->byes == 0)
+        if (next_before(self, end_ns, "BYE, or the end of the worker") == 0) return false;
+    return true;
 }
 
 int parent_await_death(parent *self, int rule, const char *why) {
-    uint64_t end_ns = wf_clock_now_ns() + (uint64_t)self->patience_ms * ms;
+    uint64_t end_ns = patience_end(self);
     while (step(self, LOOK_MS) != 0)
         if (wf_clock_now_ns() >= end_ns)
             parent_fail(self, rule, "expected the worker to end, %s; it lives after %lld ms", why,

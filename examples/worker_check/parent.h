@@ -84,7 +84,8 @@ typedef struct parent {
 /* --- life */
 
 void parent_open(parent *self, unsigned start_flags);
-/* Wait for HELLO and say WELCOME. */
+void parent_await_hello(parent *self);
+/* The same, and say WELCOME. */
 void parent_greet(parent *self);
 void parent_close(parent *self);
 /* Close the socket, as if weft had died. */
@@ -136,6 +137,8 @@ bool parent_look(parent *self, int64_t timeout_ms);
 void parent_await_done(parent *self, uint32_t count);
 void parent_await_pongs(parent *self);
 void parent_await_log(parent *self, const char *text);
+/* BYE of the worker. False: it has ended. */
+bool parent_await_bye(parent *self);
 /* Until the process has ended; its status as wait(2) says. */
 int parent_await_death(parent *self, int rule, const char *why);
 /* The same; it must be an exit with another status than 0, and something on standard error. */
