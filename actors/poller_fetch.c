@@ -229,6 +229,7 @@ bool wf_poller_fetch(wf_poller_state *self, weft_env *env) {
     size_t count = self->options.kafka->ops->consume(self->options.kafka, max, &wf_poller_sink, self);
     self->env = NULL;
     flush_batch(self, env);
+    note_pause(self, weft_env_now_ns(env)); /* the next turn may be far away */
     if (count == 0) {
         begin_idle(self, env);
         return false;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Looks at the inside of the actors: where every block is, whether credit adds up, whether gauges say what is true; and
- * frees what a dead incarnation leaves.
+ * Looks at the inside of the actors: where every block is, whether credit adds up; and frees what a dead incarnation
+ * leaves.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "check.h"
 #include "world.h"
@@ -161,122 +159,6 @@ void sim_audit_drained(const sim_world *world) {
                   manager->retries_out == 0,
               "drained, and counters are lent=%u parked=%u bytes=%llu retries=%u", manager->lent_records,
               manager->parked_records, (unsigned long long)manager->out_bytes, manager->retries_out);
-}
-
-/* --- gauges */
-
-/* Ranges of unfinished records below the highest finished one; holes are neither. */
-static uint64_t gaps_of(const sim_truth *truth, const sim_log *log, int64_t frontier) {
-    const sim_epoch *epoch = &truth->epochs[log->index];
-    int64_t end = epoch->came_end;
-    if (epoch->map_used && epoch->run_count && epoch->runs[epoch->run_count - 1].end > end)
-        end = epoch->runs[epoch->run_count - 1].end;
-    uint64_t gaps = 0;
-    bool open = false;
-    for (int64_t at = frontier; at < end; at++) {
-        if (sim_truth_is_hole(truth, log, at)) continue;
-        bool complete = sim_truth_is_complete(truth, log, at);
-        gaps += complete && open;
-        open = !complete;
-    }
-    return gaps;
-}
-
-static void must_equal(const sim_log *log, const char *what, int64_t reported, int64_t truth) {
-    SIM_CHECK(reported == truth, "gauge %s of %s/%d is %lld, the truth is %lld", what, log->topic, log->partition,
-              (long long)reported, (long long)truth);
-}
-
-static void audit_partition(const sim_world *world, const wf_work_slot *slot, const weft_partition_metrics *metrics) {
-    const sim_truth *truth = world->truth;
-    const sim_log *log = sim_broker_log(world->broker, metrics->topic, metrics->partition);
-    const sim_epoch *epoch = &truth->epochs[log->index];
-    if (!epoch->live || epoch->epoch != slot->epoch) return;
-    int64_t unfinished = 0, in_flight = 0, blocking = -1;
-    for (int64_t at = log->end - 1; at >= 0; at--) {
-        if (!log->mine[at].came || log->mine[at].done) continue;
-        unfinished++;
-        blocking = at;
-    }
-    for (uint32_t i = 0; i < truth->flight_count; i++)
-        in_flight += truth->flights[i].log == log && truth->flights[i].epoch == slot->epoch;
-    int64_t frontier = epoch->base < 0 ? -1 : sim_truth_frontier(truth, log);
-    must_equal(log, "frontier", metrics->frontier, frontier);
-    must_equal(log, "committed", metrics->committed, epoch->committed);
-    must_equal(log, "gap_count", (int64_t)metrics->gap_count,
-               (int64_t)(frontier < 0 ? 0 : gaps_of(truth, log, frontier)));
-    must_equal(log, "metadata_bytes", (int64_t)metrics->metadata_bytes, (int64_t)epoch->metadata_bytes);
-    must_equal(log, "blocking_offset", metrics->blocking_offset, blocking);
-    must_equal(log, "queued and in_flight", (int64_t)(metrics->queued + metrics->in_flight), unfinished);
-    if (!world->plan->manager.handler_deadline_ns) must_equal(log, "in_flight", (int64_t)metrics->in_flight, in_flight);
-    must_equal(log, "succeeded and failed", (int64_t)(metrics->succeeded + metrics->failed), (int64_t)epoch->completed);
-    must_equal(log, "restored", (int64_t)metrics->restored, (int64_t)epoch->restored);
-    if (log->fetching && log->watermark >= 0) must_equal(log, "log_end", metrics->log_end, log->watermark);
-    if (metrics->frontier >= 0 && metrics->log_end >= 0)
-        must_equal(log, "true_lag", metrics->true_lag, metrics->log_end > frontier ? metrics->log_end - frontier : 0);
-    double age = blocking < 0 ? 0 : (double)(world->now_ns - slot->head->received_ns) / 1e9;
-    SIM_CHECK(fabs(metrics->blocking_duration_seconds - age) < 1e-6, "a blocking age of %f s, the truth is %f s",
-              metrics->blocking_duration_seconds, age);
-}
-
-static const weft_partition_metrics *find_reported(const struct weft_metrics *report, const wf_work_slot *slot) {
-    for (size_t i = 0; i < report->partition_count; i++) {
-        const weft_partition_metrics *metrics = &report->partitions[i];
-        if (metrics->partition == slot->partition && strcmp(metrics->topic, slot->topic) == 0) return metrics;
-    }
-    return NULL;
-}
-
-/* Of each topic: what its virtual queues hold is what its partitions have queued. */
-static void audit_queues(const struct weft_metrics *report) {
-    for (size_t p = 0; p < report->partition_count; p++) {
-        const char *topic = report->partitions[p].topic;
-        uint64_t by_partition = 0, by_queue = 0;
-        for (size_t i = 0; i < report->partition_count; i++)
-            if (strcmp(report->partitions[i].topic, topic) == 0) by_partition += report->partitions[i].queued;
-        for (size_t i = 0; i < report->queue_count; i++)
-            if (strcmp(report->queues[i].topic, topic) == 0) by_queue += report->queues[i].queued;
-        SIM_CHECK(by_queue == by_partition, "the virtual queues of %s hold %llu records, its partitions %llu", topic,
-                  (unsigned long long)by_queue, (unsigned long long)by_partition);
-    }
-}
-
-void sim_audit_gauges(sim_world *world) {
-    if (!sim_world_settle(world) || world->mail_count > 0) return; /* somebody sleeps on a message */
-    if (world->processes && world->actors[SIM_ENGINE].asleep_until_ns > world->now_ns) return; /* or would */
-    wf_ask ask = {.ticket = *world->step};
-    sim_world_send(world, SIM_PROGRAM, SIM_EXPORTER, WF_MSG_ASK, &ask, sizeof ask);
-    SIM_CHECK(sim_world_settle(world) && world->report, "a question for gauges was not answered");
-    const wf_work_manager_state *manager = sim_manager(world);
-    const weft_system_metrics *system = &world->report->system;
-    size_t active = 0;
-    uint64_t queued = 0;
-    for (uint32_t i = 0; i < manager->slot_count; i++) {
-        const wf_work_slot *slot = &manager->slots[i];
-        if (slot->phase == WF_WORK_GONE) continue;
-        const weft_partition_metrics *metrics = find_reported(world->report, slot);
-        SIM_CHECK(metrics, "%s/%d is assigned and not reported", slot->topic, slot->partition);
-        queued += metrics->queued;
-        active++;
-        if (slot->phase == WF_WORK_ACTIVE) audit_partition(world, slot, metrics);
-    }
-    SIM_CHECK(world->report->partition_count == active, "%zu partitions are reported, %zu are assigned",
-              world->report->partition_count, active);
-    SIM_CHECK(system->total_queued == queued, "gauge total_queued is %llu", (unsigned long long)system->total_queued);
-    SIM_CHECK(system->total_in_flight == manager->lent_records + manager->parked_records, "gauge total_in_flight");
-    SIM_CHECK(system->total_pending == manager->parked_records, "gauge total_pending");
-    SIM_CHECK(system->metadata_refused == world->truth->maps_refused,
-              "gauge metadata_refused is %llu, the truth is %llu", (unsigned long long)system->metadata_refused,
-              (unsigned long long)world->truth->maps_refused);
-    SIM_CHECK(system->held_bytes == wf_record_pool_held_bytes(&sim_poller(world)->pool), "gauge held_bytes");
-    audit_queues(world->report);
-    bool may_drop = world->plan->broker_metadata_max < world->plan->metadata_max_bytes;
-    SIM_CHECK(system->metadata_dropped == 0 || may_drop, "%llu maps did not fit, although dispatch stops before",
-              (unsigned long long)system->metadata_dropped);
-    SIM_CHECK(world->truth->lent > 0 || system->workers_busy == 0, "gauge workers_busy is %u", system->workers_busy);
-    free(world->report);
-    world->report = NULL;
-    sim_seen(SIM_SEEN_GAUGES);
 }
 
 /* --- the end of an incarnation */

@@ -150,6 +150,11 @@ bool sim_broker_is_theirs(const sim_broker *broker, const sim_log *log);
  * arrive. */
 wf_kafka *sim_door_new(sim_broker *broker);
 
+/* Of a record; many have the same. */
+static inline int64_t sim_broker_timestamp_ms(int64_t offset) {
+    return 1700000000000 + offset / 8;
+}
+
 sim_log *sim_broker_log(sim_broker *broker, const char *topic, int32_t partition);
 
 /* Produce up to `count` records more, as far as the plan has them. */

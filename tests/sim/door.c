@@ -88,7 +88,7 @@ static void deliver(sim_broker *broker, const sim_fetched *fetched, const wf_kaf
         .topic_id = log->topic,
         .partition = log->partition,
         .offset = fetched->offset,
-        .timestamp_ms = 1700000000000 + fetched->offset / 8, /* many have the same */
+        .timestamp_ms = sim_broker_timestamp_ms(fetched->offset),
         .key = entry->key == SIM_KEY_NULL ? NULL : key,
         .key_bytes = entry->key == SIM_KEY_NULL ? 0 : (size_t)key_bytes,
         .value = value,

@@ -143,6 +143,14 @@ static void check_process_status(const sim_flight *flight, const wf_record *bloc
     if (block->status == WF_DONE_UNRUN && flight->started) sim_seen(SIM_SEEN_UNREPORTED);
 }
 
+/* An attempt of a record that counts has failed, and it is not its last. */
+static void attempt_ends(sim_truth *truth, const sim_flight *flight, uint32_t status) {
+    if (status != WF_DONE_FAILURE && status != WF_DONE_TIMEOUT) return;
+    if (flight->block->state == WF_RECORD_DROPPED) return;
+    if (flight->log->mine[flight->offset].last_attempt < truth->plan->manager.max_attempts)
+        truth->epochs[flight->log->index].retried++;
+}
+
 static void done_arrives(sim_truth *truth, const wf_slice *slice) {
     uint32_t count = 0;
     for (const wf_record *block = slice->head; block; block = block->next, count++) {
@@ -159,6 +167,7 @@ static void done_arrives(sim_truth *truth, const wf_slice *slice) {
             truth->lent--;
             truth->parked++;
         } else {
+            attempt_ends(truth, flight, block->status == WF_DONE_PENDING ? flight->promised : block->status);
             end_flight(truth, flight);
         }
     }
@@ -169,10 +178,13 @@ static void unparked_arrives(sim_truth *truth, const wf_unparked *unparked) {
     sim_flight *flight = sim_truth_flight(truth, unparked->record);
     SIM_CHECK(flight && !flight->unparked, "a completion of a record that is not out");
     flight->unparked = true;
-    if (!flight->parked)
+    flight->promised = unparked->status;
+    if (!flight->parked) {
         sim_seen(SIM_SEEN_EARLY);
-    else
-        end_flight(truth, flight);
+        return;
+    }
+    attempt_ends(truth, flight, unparked->status);
+    end_flight(truth, flight);
 }
 
 static void goes_home(sim_truth *truth, const wf_record *block) {
@@ -205,7 +217,7 @@ static void restore(sim_truth *truth, const wf_restore *restore) {
     epoch->slot = restore->slot;
     epoch->epoch = restore->epoch;
     epoch->live = epoch->map_used = true;
-    epoch->bounded = epoch->going = epoch->stale = false;
+    epoch->drained = epoch->bounded = epoch->going = epoch->stale = false;
     epoch->known_end = 0;
     epoch->base = epoch->came_end = epoch->committed = restore->base;
     epoch->metadata_bytes = 0;
@@ -323,6 +335,20 @@ static void revoke_sent(sim_truth *truth, const wf_revoke *revoke) {
     epoch_of(truth, revoke->slot, &log)->going = true;
 }
 
+/* The first of three who say so is the work manager: what is out then is fenced. */
+static void manager_drained(sim_truth *truth, const wf_drained *drained) {
+    sim_log *log;
+    sim_epoch *epoch = epoch_of(truth, drained->slot, &log);
+    if (epoch->drained) return;
+    epoch->drained = true;
+    uint32_t out = 0;
+    for (uint32_t i = 0; i < truth->flight_count; i++)
+        out += truth->flights[i].log == log && truth->flights[i].epoch == drained->epoch;
+    SIM_CHECK(truth->plan->manager.handler_deadline_ns || out == drained->unfinished,
+              "%s/%d is drained with %u records out, %u are", log->topic, log->partition, drained->unfinished, out);
+    truth->fenced += drained->unfinished;
+}
+
 static void drained_sent(sim_truth *truth, const wf_drained *drained) {
     sim_log *log;
     if (drained->unfinished) sim_seen(SIM_SEEN_FENCED);
@@ -361,7 +387,10 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
         break;
     case WF_MSG_RECORDS:
         for (const wf_record *block = ((const wf_chain *)body)->head; block; block = block->next)
-            record_came(truth, block);
+            record_came(truth, block), truth->fetched++;
+        break;
+    case WF_MSG_DRAINED:
+        manager_drained(truth, body);
         break;
     case WF_MSG_REVOKE:
         revoke_sent(truth, body);

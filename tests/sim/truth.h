@@ -35,6 +35,7 @@ typedef struct sim_flight {
     bool may_be_charged; /* its process fell while it may have run it */
     bool late;           /* it ran longer than its deadline */
     int fell_with;       /* the process that fell by itself while it ran it: it must be charged */
+    uint32_t promised; /* status of its completion */
 } sim_flight;
 
 /* The epoch of a partition as the ring knows it. */
@@ -55,6 +56,9 @@ typedef struct sim_epoch {
     uint64_t metadata_bytes;
     uint64_t completed; /* since the incarnation began */
     uint64_t restored;
+    uint64_t
+        retried;  /* failed attempts that are not the last ones, of records that count; since the incarnation began */
+    bool drained; /* the work manager has said so */
 } sim_epoch;
 
 typedef struct sim_truth {
@@ -66,6 +70,8 @@ typedef struct sim_truth {
     uint32_t parked;
     uint64_t slices;
     uint64_t handled;      /* calls of handlers */
+    uint64_t fetched;      /* records that the poller sent */
+    uint64_t fenced;       /* records that were out when their partition had to go */
     uint64_t maps_refused; /* nobody could read them, or they reach beyond the log */
     uint32_t lane_out[SIM_PARTITIONS_MAX][SIM_LANES];
     uint64_t lane_slice[SIM_PARTITIONS_MAX][SIM_LANES];

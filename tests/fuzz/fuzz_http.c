@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Any bytes sent to the real HTTP door on loopback: it answers in HTTP or hangs up, shows nothing of what was sent, and
+ * goes on answering others.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "exposition.h"
+#include "http.h"
+#include "must.h"
+#include "scrape.h"
+
+enum { ANSWER_BYTES = 1 << 16, LOOK_EVERY = 64 };
+
+static wf_pages pages;
+static uint16_t port;
+
+static void open_door(void) {
+    static wf_http *http; /* stays open */
+    char error[WF_HTTP_ERROR_BYTES];
+    weft_metrics *metrics = must_alloc(1, sizeof *metrics);
+    wf_page *page = wf_page_new(metrics);
+    WF_CHECK(page != NULL);
+    page->limits = (wf_limits){.group = "g", .ordering = "key", .engine = "async", .max_series = 20000};
+    page->build = (wf_build){"1", "2", "3", "4", "5"};
+    wf_exposition_fit(page);
+    wf_pages_publish(&pages, page);
+    wf_http_options options = {.address = "127.0.0.1", .threads = 2, .health_ns = UINT64_MAX, .pages = &pages};
+    MUST(wf_http_open(&options, &http, error) == WEFT_OK, "%s", error);
+    port = wf_http_port(http);
+}
+
+/* The answer, at most so many bytes. */
+static size_t send_all(const uint8_t *data, size_t size, char *answer, size_t room) {
+    const struct linger hard = {.l_onoff = 1}; /* no port is kept waiting after thousands of connections */
+    size_t used = 0;
+    int fd = scrape_connect(port);
+    MUST(fd >= 0, "the door is closed");
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    if (send(fd, data, size, MSG_NOSIGNAL) == (ssize_t)size && shutdown(fd, SHUT_WR) == 0)
+        for (ssize_t got; used < room && (got = recv(fd, answer + used, room - used, 0)) > 0;) used += (size_t)got;
+    close(fd);
+    return used;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static char answer[ANSWER_BYTES];
+    static const uint8_t healthy[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    static unsigned count;
+    if (!port) open_door();
+    size_t used = send_all(data, size, answer, sizeof answer);
+    WF_CHECK(used == 0 || (used > 12 && memcmp(answer, "HTTP/", 5) == 0));
+    if (++count % LOOK_EVERY) return 0;
+    used = send_all(healthy, sizeof healthy - 1, answer, sizeof answer);
+    WF_CHECK(used > 12 && memcmp(answer, "HTTP/1.1 200", 12) == 0);
+    return 0;
+}
