@@ -47,7 +47,8 @@ static char *shell_line(const char *command) {
         if (*at == '\'') quoted = !quoted;
         if (!quoted && strchr("&|;(){}\n", *at)) simple = false;
     }
-    const char *before = simple ? "exec env " : "";
+    bool replaces = strncmp(command + strspn(command, " \t"), "exec ", 5) == 0; /* that itself */
+    const char *before = simple && !replaces ? "exec env " : "";
     size_t bytes = strlen(before) + strlen(command) + 1;
     char *line = malloc(bytes);
     if (line) snprintf(line, bytes, "%s%s", before, command);

@@ -168,7 +168,7 @@ Test(http_health, handler_that_hangs__is_no_stuck_loop) {
 /* --- worker processes */
 
 Test(http_health, workers_that_never_come__not_ready) {
-    static const char *const silent[] = {"workers", "2", "worker.command", "sleep 1000", SERVED, NULL};
+    static const char *const silent[] = {"workers", "2", "worker.command", "exec sleep 1000", SERVED, NULL};
     static const char *const dying[] = {"workers", "2", "worker.command", "exit 3", SERVED, NULL};
     stage self;
     STAGE_OPEN(&self, STAGE_C, 0);
