@@ -18,6 +18,8 @@ if(TARGET weft_shared)
   write_basic_package_version_file(${CMAKE_BINARY_DIR}/weft-config-version.cmake COMPATIBILITY SameMinorVersion)
   install(FILES ${CMAKE_BINARY_DIR}/weft-config.cmake ${CMAKE_BINARY_DIR}/weft-config-version.cmake
           DESTINATION ${WEFT_PACKAGE_DIR})
+  string(REGEX REPLACE "[A-Z]+:" "" WEFT_REQUIRES "${WEFT_MODULES}")
+  string(REPLACE ";" " " WEFT_REQUIRES "${WEFT_REQUIRES}")
   foreach(file weft.pc weft-static.pc)
     configure_file(actors/package/${file}.in ${CMAKE_BINARY_DIR}/${file} @ONLY)
     install(FILES ${CMAKE_BINARY_DIR}/${file} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -4,8 +4,11 @@
 set(WEFT_ABI ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 set(WEFT_OBJECTS $<TARGET_OBJECTS:weft_proto> $<TARGET_OBJECTS:weft_runtime> $<TARGET_OBJECTS:weft_actors>)
 # CivetWeb by its name for whoever links the installed library: the path is one of this machine.
-set(WEFT_NEEDS Threads::Threads PkgConfig::ZMQ PkgConfig::RDKAFKA PkgConfig::XXHASH PkgConfig::ZSTD PkgConfig::ZLIB PkgConfig::JANSSON
-               $<BUILD_INTERFACE:${CIVETWEB_LIBRARY}> $<INSTALL_INTERFACE:civetweb> m)
+set(WEFT_NEEDS Threads::Threads $<BUILD_INTERFACE:${CIVETWEB_LIBRARY}> $<INSTALL_INTERFACE:civetweb> m)
+foreach(pair ${WEFT_MODULES})
+  string(REGEX REPLACE ":.*" "" name ${pair})
+  list(APPEND WEFT_NEEDS PkgConfig::${name})
+endforeach()
 
 add_library(weft STATIC ${WEFT_OBJECTS})
 set_target_properties(weft PROPERTIES EXPORT_NAME weft-static)
