@@ -151,7 +151,7 @@ static size_t check_names(const char *where, const char *text, const char *recor
             at++;
             continue;
         }
-        bool recorded = strncmp(at, "job_", 4) == 0 && memchr(at, ':', bytes) != NULL;
+        bool recorded = strncmp(at, "job_topic", 9) == 0 && memchr(at, ':', bytes) != NULL;
         bool metric = strncmp(at, "consumer_", 9) == 0 || strncmp(at, "process_", 8) == 0;
         if (metric && at[bytes - 1] == ':') bytes--; /* of a sentence */
         if (recorded || metric) {

@@ -66,6 +66,7 @@ Test(install, tree__has_what_is_promised, .init = install, .fini = clean) {
         "include/weft/metrics.h",
         "bin/weft-sidecar",
         "bin/weft-offsets",
+        "bin/weft-worker-check",
         "share/weft/deploy/prometheus.yml",
         "share/weft/deploy/weft-sidecar.service",
         "share/doc/weft/operations.md",
@@ -76,6 +77,7 @@ Test(install, tree__has_what_is_promised, .init = install, .fini = clean) {
         cr_expect_eq(run("test -s %s", files[i]), 0, "%s is missing", files[i]);
     EXPECT_RUNS("bin/weft-sidecar --help");
     EXPECT_SAID("worker.command");
+    EXPECT_RUNS("for program in bin/*; do \"$program\" --help >said 2>&1 || test $? -le 2; test -s said; done");
     /* Internal headers stay inside. */
     EXPECT_RUNS("test -z \"$(find . -name '*.h' -not -path './include/weft/*')\"");
 }
