@@ -42,7 +42,7 @@ static char **merge_environment(const char *const *added) {
 /* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
  * NAME=value. Lists, pipes and groups need the shell to stay. malloc'ed. */
 static char *shell_line(const char *command) {
-    bool simple = true, quoted = false;
+    bool simple = strncmp(command, "exec ", 5) != 0, quoted = false; /* who says it himself needs no help */
     for (const char *at = command; *at; at++) {
         if (*at == '\'') quoted = !quoted;
         if (!quoted && strchr("&|;(){}\n", *at)) simple = false;

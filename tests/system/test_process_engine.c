@@ -71,6 +71,19 @@ static void death__by_the_record__it_is_charged_and_runs_again(stage_language la
 
 IN_EACH_LANGUAGE(death__by_the_record__it_is_charged_and_runs_again)
 
+/* As people write it who know what a shell does. */
+Test(process_engine, command__with_exec_of_its_own__runs) {
+    stage self;
+    char command[sizeof self.command];
+    STAGE_OPEN(&self, STAGE_C, 0);
+    snprintf(command, sizeof command, "exec env %.500s", self.command);
+    memcpy(self.command, command, sizeof command);
+    stage_fill(&self, 100, 5);
+    const char *settings[] = {"workers", "1", NULL};
+    REQUIRE_EQ(finish(&self, stage_start(&self, settings), 100).done, 100);
+    stage_close(&self);
+}
+
 static int32_t begun_by(const stage *self, size_t *place) {
     while (*place < trail_count(self->file)) {
         trail_entry entry = trail_get(self->file, (*place)++);
