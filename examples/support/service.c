@@ -17,7 +17,7 @@ enum { LEAVING_MS = 10000 };
 static struct sockaddr_un manager;
 static socklen_t manager_bytes; /* 0: there is none */
 static uint64_t watchdog_us;    /* 0: nobody watches */
-static uint64_t fed_us;
+static uint64_t fed_us; /* 0: not yet */
 
 static uint64_t now_us(void) {
     struct timespec now;
@@ -54,7 +54,6 @@ static void tell(const char *text) {
 
 void service_ready(void) {
     tell("READY=1\nSTATUS=running");
-    fed_us = now_us();
 }
 
 void service_reloading(void) {

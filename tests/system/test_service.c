@@ -160,6 +160,26 @@ Test(service, watchdog__a_loop_hangs__is_not_fed_until_it_goes_on) {
     mock_close(mock);
 }
 
+/* A manager does not count READY=1 as a sign of life. */
+Test(service, watchdog__reload_upon_reload__is_fed_all_the_same) {
+    mock_cluster *mock = filled_mock(1);
+    int manager = manager_open('@');
+    char text[TEXT];
+    setenv("WATCHDOG_USEC", "200000", 1);
+    service_open();
+    harness *under_test = harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t"});
+    unsigned meals = 0;
+    for (uint64_t end = must_now_ms() + PATIENCE_MS; meals < 3 && must_now_ms() < end;) {
+        service_ready();
+        service_alive(harness_consumer(under_test));
+        while (hear(manager, 1, text)) meals += strncmp(text, "WATCHDOG=1\n", 11) == 0;
+    }
+    cr_expect_geq(meals, 3);
+    cr_assert_eq(harness_stop(under_test, 10000), WEFT_OK);
+    harness_free(&under_test);
+    mock_close(mock);
+}
+
 Test(service, no_manager__or_a_wrong_name__nothing_happens) {
     static char longest[300];
     memset(longest, 'x', sizeof longest - 1);
