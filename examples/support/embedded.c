@@ -35,13 +35,18 @@ embedded_broker *embedded_broker_start(const char *topic, int partitions) {
     broker->host =
         open_client(RD_KAFKA_PRODUCER, (const char *[]){"bootstrap.servers", "127.0.0.1:9", "log_level", "2", NULL});
     broker->cluster = broker->host ? rd_kafka_mock_cluster_new(broker->host, 1) : NULL;
-    if (!broker->cluster ||
-        rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (!broker->cluster || !embedded_broker_topic(broker, topic, partitions)) {
         fprintf(stderr, "the embedded broker does not start\n");
         embedded_broker_stop(broker);
         return NULL;
     }
     return broker;
+}
+
+bool embedded_broker_topic(embedded_broker *broker, const char *topic, int partitions) {
+    rd_kafka_resp_err_t error = rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1);
+    if (error) fprintf(stderr, "embedded broker: topic %s: %s\n", topic, rd_kafka_err2str(error));
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 void embedded_broker_stop(embedded_broker *broker) {

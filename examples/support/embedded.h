@@ -16,6 +16,9 @@ typedef struct embedded_broker embedded_broker;
 embedded_broker *embedded_broker_start(const char *topic, int partitions);
 void embedded_broker_stop(embedded_broker *broker);
 
+/* One more topic. False, with a line on stderr, when it can't be. */
+bool embedded_broker_topic(embedded_broker *broker, const char *topic, int partitions);
+
 /* host:port, lives as long as the broker. */
 const char *embedded_broker_address(const embedded_broker *broker);
 
