@@ -88,6 +88,8 @@ weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_actor_id actor
     return WEFT_OK;
 }
 
+/* Before any loop runs, so that the first completion finds them in front of it. The work manager gets them from here
+ * too: what the exporter tells it may come behind the first records, when a thousand threads start between the two. */
 static void send_subscriptions(weft_consumer *consumer) {
     for (uint32_t i = 0; i < consumer->user_count; i++) {
         const wf_user_actor *user = &consumer->users[i];
@@ -97,6 +99,8 @@ static void send_subscriptions(weft_consumer *consumer) {
                                   .completions = user->completions,
                                   .snapshots = user->snapshots};
         wf_system_send(consumer->system, consumer->cast.exporter, WF_MSG_SUBSCRIBE, &subscribe, sizeof subscribe);
+        if (user->completions)
+            wf_system_send(consumer->system, consumer->cast.manager, WF_MSG_SUBSCRIBE, &subscribe, sizeof subscribe);
     }
 }
 
@@ -175,6 +179,7 @@ weft_status weft_consumer_start(weft_consumer *consumer) {
     free_names(consumer); /* of a start that failed */
     weft_status status = wf_consumer_build(consumer);
     if (status != WEFT_OK) return status;
+    send_subscriptions(consumer);
     status = wf_system_start(consumer->system);
     if (status != WEFT_OK) {
         wf_consumer_set_error(consumer, "a thread can't be started (threads = %lld): %s",
@@ -185,7 +190,6 @@ weft_status weft_consumer_start(weft_consumer *consumer) {
         return status;
     }
     consumer->state = WF_CONSUMER_RUNNING;
-    send_subscriptions(consumer);
     return WEFT_OK;
 }
 
