@@ -7,8 +7,7 @@ typedef struct observer_state {
 
 static weft_status init(void *state, weft_env *env, const void *argument) {
     (void)env;
-    observer *const *shared = argument;
-    ((observer_state *)state)->shared = *shared;
+    ((observer_state *)state)->shared = (observer *)argument;
     return WEFT_OK;
 }
 
@@ -53,7 +52,7 @@ weft_status observer_attach(observer *self, weft_consumer *consumer) {
     weft_actor_id id;
     /* Credit for all there is: nothing is dropped, and none has to be given back. */
     uint64_t credit = self->run->data->records + 1024;
-    weft_status status = weft_consumer_spawn(consumer, &observer_class, &self, &id);
+    weft_status status = weft_consumer_spawn(consumer, &observer_class, self, &id);
     if (status == WEFT_OK)
         status =
             weft_consumer_subscribe(consumer, id, true, false, credit < UINT32_MAX ? (uint32_t)credit : UINT32_MAX);
