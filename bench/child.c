@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 100, PATIENCE_SECONDS = 60, LEAD_NS = 20000000, LINE_MAX_BYTES = 1 << 20 };
+enum { LOOK_MS = 100, PATIENCE_SECONDS = 60, LINE_MAX_BYTES = 1 << 20 };
 
 void child_place_text(const child_place *place, char *ret_text, size_t bytes) {
     snprintf(ret_text, bytes, "%zu %d %s %s %s", place->cell, place->is_embedded, place->bootstrap, place->topic,
@@ -42,7 +42,6 @@ typedef struct child {
     bool produces;
     atomic_bool stop_producing;
     atomic_bool produced; /* false: it failed */
-    uint64_t produce_ns;
 } child;
 
 static json_t *failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -116,17 +115,19 @@ static int finish(child *self, unsigned patience_ms) {
 
 /* --- what it says */
 
+static void tell_begin(void *context, uint64_t start_ns) {
+    dprintf(((child *)context)->answers, "S %llu\n", (unsigned long long)start_ns);
+}
+
 static void *produce(void *context) {
     child *self = context;
     bool fine = topic_produce(self->cluster, self->topic, (fault_kind)self->options->fault.values[0],
-                              self->options->rate, self->produce_ns, &self->stop_producing);
+                              self->options->rate, tell_begin, self, &self->stop_producing);
     atomic_store(&self->produced, fine);
     return NULL;
 }
 
 static void let_produce(child *self) {
-    self->produce_ns = now_ns() + LEAD_NS;
-    dprintf(self->answers, "S %llu\n", (unsigned long long)self->produce_ns);
     self->produces = !self->produces && pthread_create(&self->producer, NULL, produce, self) == 0;
 }
 

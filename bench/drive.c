@@ -107,8 +107,11 @@ static json_t *run_cell(drive *self, size_t index, const bench_topic *topic) {
 static json_t *run_at_rate(drive *self, size_t index, const bench_topic *topic) {
     bench_topic own = *topic;
     bool is_new;
+    int64_t first[PARTITIONS_MAX], end[PARTITIONS_MAX];
     snprintf(own.name, sizeof own.name, "%.140s-r%u", topic->name, self->runs);
-    if (!topic_create(&self->cluster, &own, &is_new)) {
+    /* Asking for the ends waits until its leaders know that they are. */
+    if (!topic_create(&self->cluster, &own, &is_new) ||
+        !topic_ends(self->cluster.bootstrap, own.name, own.partitions, first, end)) {
         self->can_go_on = false;
         return NULL;
     }

@@ -58,7 +58,7 @@ static judge_tally *begin(handlers *self, const weft_record *record) {
     judge_tally *tally = tally_of(self);
     record_stamp stamp = stamp_of(record);
     judge_begin(self->run->judge, weft_record_partition(record), weft_record_offset(record), &stamp);
-    if (own_added) times_add(own_added, now_ns() - record->received_ns);
+    if (own_added && stamp.index >= self->run->warm_records) times_add(own_added, now_ns() - record->received_ns);
     if (self->run->options->fault.values[0] == FAULT_HANG && stamp.index == self->run->data->records / 2)
         while (!atomic_load(&self->released)) sleep_until_ns(now_ns() + 1000000);
     return tally;

@@ -26,7 +26,7 @@ static void note_one(bench_run *run, observer *self, const weft_event_completion
     if (!completion->success) atomic_fetch_add(&self->failed, 1);
     if (run->options->rate > 0 && dataset_has(run->data, completion->partition, completion->offset)) {
         uint64_t position = dataset_position(run->data, completion->partition, completion->offset);
-        times_add(&run->end_to_end, at_ns - run_intended_ns(run, run->data->stamps[position].index));
+        run_note_end_to_end(run, run->data->stamps[position].index, at_ns);
     }
 }
 

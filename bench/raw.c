@@ -189,7 +189,7 @@ static void handle(bench_run *run, judge_tally *tally, const rd_kafka_message_t 
     work_do(&run->cell->work, message->payload, message->len);
     uint64_t end_ns = now_ns();
     times_add(&run->latency, end_ns - begin_ns);
-    if (run->options->rate > 0) times_add(&run->end_to_end, end_ns - run_intended_ns(run, stamp.index));
+    run_note_end_to_end(run, stamp.index, end_ns);
 }
 
 static void consume(bench_run *run, rd_kafka_t *client, judge_tally *tally) {

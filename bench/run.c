@@ -267,6 +267,7 @@ int run_main(const bench_options *options, const char *place_text) {
                         .final_lag = -1,
                         .final_gap = -1,
                         .observations = json_array()};
+    self->warm_records = options->rate < topic->records / 5 ? options->rate : topic->records / 5;
     self->window_records = topic->records / 100 > 100 ? topic->records / 100 : 100;
     if (self->data) self->judge = judge_make(self->data, cell->order, full);
     if (!self->data || !self->judge) {

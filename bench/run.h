@@ -26,7 +26,8 @@ typedef struct bench_run {
     bool is_embedded;
     dataset *data;
     judge *judge;
-    uint64_t produced_ns; /* --rate: when record 0 was meant to be sent */
+    uint64_t produced_ns;  /* --rate: when record 0 was meant to be sent */
+    uint64_t warm_records; /* --rate: so many are not timed from there */
 
     /* What the mode fills. */
     uint64_t begin_ns, first_ns, last_ns; /* start of the run, first dispatch, last completion */
@@ -72,6 +73,12 @@ static inline uint64_t run_intended_ns(const bench_run *self, uint64_t index) {
 
 /* Has the group committed the end of every partition? Asks the broker; fails the run when not, and says the lag. */
 void run_check_committed(bench_run *self);
+
+/* What a record took since then, unless it is one of the first second's, which connections and caches made slow. */
+static inline void run_note_end_to_end(bench_run *self, uint64_t index, uint64_t at_ns) {
+    if (self->options->rate > 0 && index >= self->warm_records)
+        times_add(&self->end_to_end, at_ns - run_intended_ns(self, index));
+}
 
 bool run_is_interrupted(void);
 double run_cpu_seconds(void); /* of this process */

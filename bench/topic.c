@@ -9,6 +9,7 @@
 
 enum {
     PATIENCE_MS = 60000,
+    LEAD_NS = 20000000,
     EMBEDDED_BYTES = 5 << 20,
     EMBEDDED_BATCHES = 100000,
     /* Bytes that the log has around key and value: of a record, and of a batch (which holds hundreds). */
@@ -176,16 +177,20 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     if (message->err) ++((producer *)opaque)->failed;
 }
 
-static bool producer_open(producer *self, const char *bootstrap, const bench_topic *plan, const char *linger_ms,
+/* Beforehand: in large batches, tried again where needed, in order. At a rate: each at once, and never again, which
+ * would be out of order: what is not delivered fails the run. */
+static bool producer_open(producer *self, const char *bootstrap, const bench_topic *plan, bool at_once,
                           fault_kind fault) {
     char error[512];
-    static const char *const settings[][2] = {
-        {"queue.buffering.max.messages", "500000"}, {"compression.codec", "none"}, {"enable.idempotence", "true"}};
+    const char *const settings[][2] = {{"queue.buffering.max.messages", "500000"},
+                                       {"compression.codec", "none"},
+                                       {"linger.ms", at_once ? "0" : "20"},
+                                       {"enable.idempotence", at_once ? "false" : "true"},
+                                       {"message.send.max.retries", at_once ? "0" : "2147483647"}};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     uint64_t state = 0x9e3779b97f4a7c15u;
     *self = (producer){.plan = plan, .fault = fault, .swapped_key = NULL_KEY};
     rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap, NULL, 0);
-    rd_kafka_conf_set(conf, "linger.ms", linger_ms, NULL, 0);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         rd_kafka_conf_set(conf, settings[i][0], settings[i][1], NULL, 0);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
@@ -260,7 +265,7 @@ bool topic_is_filled(const bench_cluster *cluster, const bench_topic *topic) {
 
 bool topic_fill(const bench_cluster *cluster, const bench_topic *topic, fault_kind fault) {
     producer self;
-    bool fine = producer_open(&self, cluster->bootstrap, topic, "20", fault);
+    bool fine = producer_open(&self, cluster->bootstrap, topic, false, fault);
     for (uint64_t i = 0; fine && i < topic->records; i++) {
         fine = produce_next(&self);
         if (i % 1000 == 0) rd_kafka_poll(self.client, 0);
@@ -270,9 +275,15 @@ bool topic_fill(const bench_cluster *cluster, const bench_topic *topic, fault_ki
 }
 
 bool topic_produce(const bench_cluster *cluster, const bench_topic *topic, fault_kind fault, uint64_t rate,
-                   uint64_t start_ns, const atomic_bool *stopping) {
+                   topic_begin begin, void *context, const atomic_bool *stopping) {
     producer self;
-    bool fine = producer_open(&self, cluster->bootstrap, topic, "0", fault);
+    const struct rd_kafka_metadata *metadata = NULL;
+    bool fine = producer_open(&self, cluster->bootstrap, topic, true, fault);
+    /* Connected and told of the leaders: the first records do not wait for that. */
+    if (fine && rd_kafka_metadata(self.client, 0, self.topic, &metadata, PATIENCE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(metadata);
+    uint64_t start_ns = now_ns() + LEAD_NS;
+    if (fine) begin(context, start_ns);
     for (uint64_t i = 0; fine && i < topic->records && !atomic_load(stopping); i++) {
         sleep_until_ns(start_ns + i * 1000000000u / rate);
         fine = produce_next(&self);

@@ -31,9 +31,11 @@ bool topic_fill(const bench_cluster *cluster, const bench_topic *topic, fault_ki
 /* Has the log exactly these? Only that many, from offset 0: what they are is not looked at. */
 bool topic_is_filled(const bench_cluster *cluster, const bench_topic *topic);
 
-/* The same at a rate, record i at start_ns + i * 1e9 / rate; ends early when *stopping. */
+/* The same at a rate, record i at start_ns + i * 1e9 / rate; `begin` is told start_ns before the first. Ends early when
+ * *stopping. */
+typedef void (*topic_begin)(void *context, uint64_t start_ns);
 bool topic_produce(const bench_cluster *cluster, const bench_topic *topic, fault_kind fault, uint64_t rate,
-                   uint64_t start_ns, const atomic_bool *stopping);
+                   topic_begin begin, void *context, const atomic_bool *stopping);
 
 void topic_delete(const bench_cluster *cluster, const char *topic);
 void group_delete(const bench_cluster *cluster, const char *group);
