@@ -42,13 +42,13 @@ static char **merge_environment(const char *const *added) {
 /* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
  * NAME=value. Lists, pipes and groups need the shell to stay. malloc'ed. */
 static char *shell_line(const char *command) {
-    bool simple = strncmp(command, "exec ", 5) != 0, quoted = false; /* who says it himself needs no help */
+    bool quoted = false;
+    bool simple = strncmp(command + strspn(command, " \t"), "exec ", 5) != 0; /* who says it himself needs no help */
     for (const char *at = command; *at; at++) {
         if (*at == '\'') quoted = !quoted;
         if (!quoted && strchr("&|;(){}\n", *at)) simple = false;
     }
-    bool replaces = strncmp(command + strspn(command, " \t"), "exec ", 5) == 0; /* that itself */
-    const char *before = simple && !replaces ? "exec env " : "";
+    const char *before = simple ? "exec env " : "";
     size_t bytes = strlen(before) + strlen(command) + 1;
     char *line = malloc(bytes);
     if (line) snprintf(line, bytes, "%s%s", before, command);
