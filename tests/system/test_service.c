@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -179,21 +178,6 @@ Test(service, watchdog__reload_upon_reload__is_fed_all_the_same) {
     cr_assert_eq(harness_stop(under_test, 10000), WEFT_OK);
     harness_free(&under_test);
     mock_close(mock);
-}
-
-/* The unit of examples/deploy as it is shipped, hardening and all; the steps are in the script. */
-Test(service, unit__under_a_systemd_of_its_own__all_steps_go_well, .timeout = 120) {
-    static char said[1 << 16];
-    const char *build = getenv("WEFT_TEST_BUILD");
-    if (build && strcmp(build, "test") != 0) cr_skip_test("sanitizers need what the unit does not allow");
-    FILE *script = popen("exec bash '" WEFT_SOURCE_DIR "/tests/support/systemd.sh' '" WEFT_BUILD_DIR
-                         "' '" WEFT_SOURCE_DIR "' 2>&1",
-                         "r");
-    cr_assert_not_null(script);
-    said[fread(said, 1, sizeof said - 1, script)] = '\0';
-    int status = pclose(script);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) cr_skip_test("%s", said);
-    cr_assert_eq(status, 0, "%s", said);
 }
 
 Test(service, no_manager__or_a_wrong_name__nothing_happens) {

@@ -65,6 +65,7 @@ Test(install, tree__has_what_is_promised, .init = install, .fini = clean) {
         "include/weft/worker.h",
         "include/weft/metrics.h",
         "bin/weft-sidecar",
+        "bin/weft-bench",
         "bin/weft-offsets",
         "bin/weft-worker-check",
         "share/weft/deploy/prometheus.yml",
