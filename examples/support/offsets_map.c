@@ -72,8 +72,8 @@ weft_status map_convert(const committed_map *map, wf_metadata_format format, siz
 }
 
 static int64_t end_of(const committed_map *map) {
-    int64_t end = map->count ? map->runs[map->count - 1].end : map->base;
-    return map->log_end > end ? map->log_end : end;
+    if (map->log_end >= 0) return map->log_end > map->base ? map->log_end : map->base;
+    return map->count ? map->runs[map->count - 1].end : map->base;
 }
 
 uint64_t map_span(const committed_map *map) {

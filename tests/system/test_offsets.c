@@ -211,6 +211,7 @@ Test(offsets, show_and_verify__a_group__every_map_and_what_is_wrong) {
     expect_says("t[1]  committed 10  log [0, 1000)  pyrallel runs, 9 bytes\n");
     expect_says("t[2]  committed 500  log [0, 1000)  no map\n  to run     500 of 500\n");
     expect_says("WRONG      the map reaches up to 1500, the log only to 999");
+    expect_says("  to run     990 of 990\n  complete   11, 13-1500\n");
     expect_says("t[6]  log [0, 1000)  nothing committed\n");
     cr_expect(eq(int, on_group(mock, "verify"), 3));
     expect_says("t[0]  ok  confluent BitSet, 8 bytes\n");
