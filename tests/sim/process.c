@@ -157,11 +157,20 @@ static void send_report(sim_process *process) {
     if (process->report_count == 0) return;
     uint8_t *at = wf_wire_put_header(frame, WF_WIRE_DONE, process->report_count, process->tasks[0].id);
     for (uint32_t i = 0; i < process->report_count; i++) at = wf_wire_put_done(at, &process->report[i]);
-    sim_process_says(process, frame, (size_t)(at - frame));
+    sim_frame *said = sim_process_says(process, frame, (size_t)(at - frame));
+    if (said) {
+        said->blocks = malloc(sizeof process->reported);
+        WF_CHECK(said->blocks != NULL);
+        memcpy(said->blocks, process->reported, sizeof process->reported);
+        said->block_count = 0;
+        for (uint32_t i = 0; i < process->report_count; i++)
+            if (process->report[i].status != WF_WIRE_UNRUN) said->blocks[said->block_count++] = process->reported[i];
+    }
     process->report_count = 0;
 }
 
 static void report(sim_process *process, const wf_wire_record *record, wf_wire_status status) {
+    process->reported[process->report_count] = process->tasks[0].blocks[process->tasks[0].next];
     process->report[process->report_count++] = (wf_wire_done){.offset = record->offset, .status = (uint8_t)status};
     process->tasks[0].next++;
 }

@@ -49,12 +49,13 @@ static sim_frame *make_frame(size_t bytes) {
     return frame;
 }
 
-void sim_process_says(sim_process *process, const void *data, size_t bytes) {
-    if (process->greeted && !process->reachable) return;
+sim_frame *sim_process_says(sim_process *process, const void *data, size_t bytes) {
+    if (process->greeted && !process->reachable) return NULL;
     sim_frame *frame = make_frame(bytes);
     frame->from = process->id;
     memcpy(frame->data, data, bytes);
     add(&process->out, frame);
+    return frame;
 }
 
 /* --- the adapters */
@@ -295,6 +296,11 @@ void sim_process_dies(sim_processes *self, sim_process *process, int status) {
 
 static void arrive(sim_processes *self, sim_process *process) {
     sim_frame *frame = sim_frames_take(&process->out);
+    if (frame->bytes == 4) process->rude = true;
+    for (uint32_t i = 0; i < frame->block_count && !process->rude; i++) {
+        sim_flight *flight = sim_truth_flight(self->truth, frame->blocks[i]);
+        if (flight) flight->reported = true;
+    }
     add(&self->arrived, frame);
     self->news = true;
 }

@@ -21,7 +21,8 @@ enum { SIM_PROCESSES_MAX = 64, SIM_TASKS_MAX = 4 };
 
 typedef struct sim_frame {
     struct sim_frame *next;
-    const wf_record **blocks; /* of WORK: what was packed, which is never looked into; NULL: nothing */
+    const wf_record **blocks; /* of WORK: what was packed; of DONE: what it reports; NULL: nothing */
+    uint32_t block_count;
     wf_peer_id from;
     size_t bytes;
     uint8_t data[];
@@ -73,7 +74,9 @@ typedef struct sim_process {
     uint64_t began_ns;
     uint64_t due_ns;
     wf_wire_done report[WF_WIRE_RECORDS_MAX];
+    const wf_record *reported[WF_WIRE_RECORDS_MAX];
     uint32_t report_count;
+    bool rude; /* it has broken the protocol: nothing that it says counts any more */
 } sim_process;
 
 /* All of one consumer. */
@@ -135,6 +138,6 @@ void sim_process_dies(sim_processes *self, sim_process *process, int status);
 sim_frame *sim_frames_take(sim_frames *frames);
 void sim_frame_free(sim_frame *frame);
 /* It writes a frame. */
-void sim_process_says(sim_process *process, const void *frame, size_t bytes);
+sim_frame *sim_process_says(sim_process *process, const void *frame, size_t bytes); /* NULL: nobody listens */
 
 #endif

@@ -137,6 +137,8 @@ static void check_process_status(const sim_flight *flight, const wf_record *bloc
               (long long)offset);
     SIM_CHECK(block->status != WF_DONE_UNRUN || !flight->fell_with, "%lld ran when process %d fell, and is not charged",
               (long long)offset, flight->fell_with);
+    SIM_CHECK(block->status != WF_DONE_UNRUN || !flight->reported, "%lld was reported and comes back as if it was not",
+              (long long)offset);
     bool charged = block->status == WF_DONE_TIMEOUT || block->status == WF_DONE_FAILURE;
     if (charged) flight->log->mine[offset].last_attempt = block->attempt; /* also where nobody knows whether it ran */
     if (block->status == WF_DONE_TIMEOUT) sim_seen(SIM_SEEN_LATE);

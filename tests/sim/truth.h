@@ -33,6 +33,7 @@ typedef struct sim_flight {
     bool started;
     /* With worker processes. */
     bool may_be_charged; /* its process fell while it may have run it */
+    bool reported;       /* its DONE has arrived */
     bool late;           /* it ran longer than its deadline */
     int fell_with;       /* the process that fell by itself while it ran it: it must be charged */
     uint32_t promised; /* status of its completion */
