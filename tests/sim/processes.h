@@ -110,7 +110,7 @@ void sim_processes_act(sim_processes *self);
 void sim_processes_kill_one(sim_processes *self);
 /* The partition is given back: nothing of it may run. */
 void sim_processes_check_released(const sim_processes *self, const wf_drained *drained);
-/* Whoever hangs goes on. */
+/* Whoever hangs goes on; who is stopped stays so. */
 void sim_processes_calm_down(sim_processes *self);
 
 /* --- process.c */

@@ -228,3 +228,40 @@ Test(sidecar, sighup__a_new_command_in_the_file__replaces_the_workers) {
     unlink(file);
     stage_close(&self.stage);
 }
+
+/* An attached worker ends when it hears nothing more; the next run takes the directory over. */
+Test(sidecar, killed__with_a_worker_that_attached_itself__it_ends_and_the_next_run_finds_its_place) {
+    sidecar self;
+    char directory[64] = "/tmp/weft-sidecar-XXXXXX", set[100], path[100], again[800];
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    REQUIRE(mkdtemp(directory));
+    snprintf(set, sizeof set, "worker.directory=%s", directory);
+    for (int turn = 0; turn < 2; turn++) {
+        size_t before = trail_count(self.stage.file);
+        stage_put(&self.stage, "k1", "no trouble");
+        run(&self, "exec sleep 1000", "--workers", "1", "--set", set, "--set", "worker.attach.max=1", "--set",
+            "worker.heartbeat.ms=100", NULL);
+        pid_t pid = fork();
+        if (pid == 0) {
+            snprintf(path, sizeof path, "%s/workers", directory);
+            while (access(path, F_OK) != 0) pause_ms(5);
+            setenv("WEFT_SOCKET", path, 1);
+            snprintf(path, sizeof path, "%s/token", directory);
+            while (access(path, F_OK) != 0) pause_ms(5);
+            setenv("WEFT_TOKEN_FILE", path, 1);
+            /* Refused (2) with what the killed one had left there: again, as whoever supervises it would. */
+            snprintf(again, sizeof again, "while %s; status=$?; [ $status = 2 ]; do sleep 0.1; done; exit $status",
+                     self.stage.command);
+            execl("/bin/sh", "sh", "-c", again, NULL);
+            abort();
+        }
+        REQUIRE(await_begun(&self.stage, before + 2));
+        kill(self.pid, turn == 0 ? SIGKILL : SIGTERM);
+        REQUIRE_EQ(wait_for(&self), turn == 0 ? 128 + SIGKILL : 0);
+        int status;
+        REQUIRE(waitpid(pid, &status, 0) == pid);
+        REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == (turn == 0 ? 3 : 0), "status %d", status);
+    }
+    REQUIRE(rmdir(directory) == 0, "something was left behind in %s", directory);
+    stage_close(&self.stage);
+}

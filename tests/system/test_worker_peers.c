@@ -18,6 +18,7 @@
 #include "peers.h"
 #include "produce.h"
 #include "require.h"
+#include "scrape.h"
 #include "seeded.h"
 #include "stage.h"
 #include "wire.h"
@@ -270,5 +271,72 @@ Test(worker_peers, crowd__a_thousand_connections__all_turned_away_and_no_descrip
     }
     stage_fill(&self.stage, 1000, 10);
     finish(&self, 1000, &verdict);
+    end(&self);
+}
+
+static bool one_is_gone(const weft_metrics *metrics, void *context) {
+    (void)context;
+    return metrics->system.pool.ends[WEFT_END_GONE] == 1 && metrics->system.workers == 1;
+}
+
+/* ZeroMQ takes no such frame and closes the connection: whoever sent it is gone, with what it had. */
+Test(worker_peers, oversized__a_frame_beyond_the_limit__that_peer_is_dropped_and_nothing_else) {
+    enum { RECORDS = 5000, BYTES = WF_WIRE_FRAME_MAX + 1 };
+    const char *settings[] = {"workers", "1", NULL};
+    meeting self;
+    trail_verdict verdict;
+    begin(&self, 0, settings);
+    REQUIRE(await_workers(&self, 1));
+    wf_peer *peer = connect_to(&self);
+    uint8_t hello[256], *frame = calloc(1, BYTES);
+    MUST(frame, "no memory");
+    wf_peer_send(peer, hello, put_hello(&self, hello, "large"));
+    REQUIRE_EQ(next_type(peer), WF_WIRE_WELCOME);
+    REQUIRE(await_workers(&self, 2));
+    wf_peer_send(peer, frame, BYTES);
+    REQUIRE(harness_await_metrics(self.under_test, one_is_gone, NULL, PATIENCE_MS, NULL));
+    stage_fill(&self.stage, RECORDS, 40);
+    finish(&self, RECORDS, &verdict);
+    REQUIRE_EQ(verdict.begun, RECORDS);
+    free(frame);
+    wf_peer_close(&peer);
+    end(&self);
+}
+
+static bool page_says(const meeting *self, const char *path, const char *text) {
+    char *answer = scrape_get(weft_consumer_metrics_port(harness_consumer(self->under_test)), path);
+    bool said = answer && strstr(answer, text);
+    free(answer);
+    return said;
+}
+
+static bool all_said(const weft_metrics *metrics, void *context) {
+    (void)metrics;
+    return page_says(context, "/readyz", "ready: 4 workers, 1 are started here") &&
+           page_says(context, "/status", "\"started_here\": false") &&
+           page_says(context, "/status", "\"workers_wanted\": 1");
+}
+
+Test(worker_peers, both__one_started_three_attached_a_fifth_is_too_many__told_and_all_work) {
+    enum { RECORDS = 20000 };
+    const char *settings[] = {"workers", "1", "metrics.enabled", "true", "metrics.port", "0", "tick.ms", "20", NULL};
+    meeting self;
+    trail_verdict verdict;
+    int status;
+    pid_t pids[3];
+    begin(&self, 50, settings);
+    for (int i = 0; i < 3; i++) pids[i] = attach(&self);
+    REQUIRE(await_workers(&self, 4));
+    pid_t one_more = attach(&self);
+    REQUIRE(waitpid(one_more, &status, 0) == one_more);
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 2, "refused with status %d", status);
+    REQUIRE(harness_await_metrics(self.under_test, all_said, &self, PATIENCE_MS, NULL));
+    stage_fill(&self.stage, RECORDS, 40);
+    finish(&self, RECORDS, &verdict);
+    REQUIRE_EQ(verdict.begun, RECORDS);
+    for (int i = 0; i < 3; i++) {
+        REQUIRE(waitpid(pids[i], &status, 0) == pids[i]);
+        REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
+    }
     end(&self);
 }
