@@ -1,0 +1,3 @@
+module weftworker
+
+go 1.19

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The golden frames, read and written by examples/workers/node/weft.js: node node_frames.js worker_frames.json
+'use strict';
+
+const assert = require('assert');
+const fs = require('fs');
+const { inside } = require('../../examples/workers/node/weft');
+
+const golden = JSON.parse(fs.readFileSync(process.argv[2]));
+const bytes = (hex) => (hex === null ? null : Buffer.from(hex, 'hex'));
+const of = (name) => golden.frames.find((frame) => frame.name === name);
+const work = () => new inside.Task(9, 3, bytes(of('work').hex));
+
+const tests = {
+  hello__written_as_it_stands() {
+    const { pid, flags, token, name } = of('hello').hello;
+    assert.strictEqual(inside.makeHello(pid, flags, bytes(token), Buffer.from(name)).toString('hex'), of('hello').hex);
+  },
+  short_frames__written_as_they_stand() {
+    assert.strictEqual(inside.makeFrame(9, 0, 12).toString('hex'), of('pong').hex);
+    assert.strictEqual(inside.makeFrame(10).toString('hex'), of('bye').hex);
+    assert.strictEqual(inside.makeFrame(11, 1, 0, Buffer.from('almost full')).toString('hex'), of('log').hex);
+  },
+  every_frame__opened() {
+    golden.frames.forEach((frame, index) => {
+      const { kind, count, task } = inside.open(bytes(frame.hex));
+      assert.strictEqual(kind, index + 1, frame.name);
+      if ('task' in frame) assert.strictEqual(task, frame.task, frame.name);
+      if ('level' in frame) assert.strictEqual(count, frame.level, frame.name);
+      if ('text' in frame) assert.strictEqual(inside.text(bytes(frame.hex)), frame.text, frame.name);
+    });
+  },
+  headers_that_break_a_rule__refused() {
+    for (const name of ['short', 'other_magic', 'other_version', 'type_0', 'type_12', 'zero_not_zero']) {
+      const frame = golden.refused.find((one) => one.name === name);
+      assert.throws(() => inside.open(bytes(frame.hex)), inside.Nonsense, name);
+    }
+  },
+  work__read_as_records() {
+    of('work').records.forEach((wanted, index) => {
+      const record = work().record(index, 't');
+      assert.strictEqual(record.offset, BigInt(wanted.offset));
+      assert.strictEqual(record.timestampMs, BigInt(wanted.timestamp_ms));
+      assert.strictEqual(record.partition, wanted.partition);
+      assert.strictEqual(record.attempt, wanted.attempt);
+      assert.deepStrictEqual(record.key, bytes(wanted.key));
+      assert.deepStrictEqual(record.value, bytes(wanted.value));
+      assert.deepStrictEqual(record.headers, wanted.headers.map(([name, value]) => [name, bytes(value)]));
+      assert.strictEqual(work().topic(index), wanted.topic);
+      assert.strictEqual(work().lane(index), wanted.lane);
+    });
+  },
+  work__cut_at_any_byte__refused() {
+    const whole = bytes(of('work').hex);
+    for (let size = 16; size < whole.length; size++)
+      assert.throws(() => new inside.Task(9, 3, whole.subarray(0, size)), inside.Nonsense, `cut to ${size}`);
+  },
+  done__written_as_it_stands() {
+    const task = work();
+    for (const { status, reason } of of('done').entries) task.settle(status, reason);
+    assert.strictEqual(task.report().toString('hex'), of('done').hex);
+  },
+  reason__cut_between_characters() {
+    assert.strictEqual(inside.utf8('\u00e4'.repeat(300), 255).toString(), '\u00e4'.repeat(127));
+  },
+};
+
+let failed = 0;
+for (const [name, test] of Object.entries(tests)) {
+  try {
+    test();
+  } catch (error) {
+    failed++;
+    console.log(`FAIL ${name}: ${error.message}`);
+  }
+}
+console.log(`${Object.keys(tests).length - failed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
