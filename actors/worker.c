@@ -10,6 +10,7 @@
 #include "weft/worker.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -63,12 +64,14 @@ typedef struct worker {
     uint64_t heartbeat_ns;
     uint64_t heard_ns;
     uint64_t looked_ns;
+    bool said_goodbye;
     bool goodbye;
     bool gone;
     bool refused;
 } worker;
 
 static worker self; /* weft_worker_log() has no other way to it */
+static volatile sig_atomic_t stop_wanted;
 
 static int complain(int status, const char *what, const char *value) {
     fprintf(stderr, "weft worker: %s%s%s\n", what, *value ? ": " : "", value);
@@ -231,10 +234,15 @@ static bool on_frame(const void *frame, size_t bytes) {
     return true;
 }
 
-/* Take all messages; waits for one until `timeout_ms`. */
+void weft_worker_stop(void) {
+    stop_wanted = 1;
+}
+
+/* Take all messages; waits for one until `timeout_ms`, or until a signal. */
 static void look(int64_t timeout_ms) {
     const void *frame;
     size_t bytes;
+    if (stop_wanted && !self.said_goodbye) self.said_goodbye = say(WF_WIRE_BYE, 0); /* weft answers with its own */
     while (!self.gone && wf_peer_receive(self.peer, timeout_ms, &frame, &bytes)) {
         if (!on_frame(frame, bytes)) {
             complain(0, "weft sent a frame that is not understood", "");
@@ -395,5 +403,6 @@ int weft_worker_run(weft_handler handler, void *context) {
     free(self.reasons);
     wf_peer_close(&self.peer);
     self = (worker){0};
+    stop_wanted = 0;
     return status;
 }

@@ -13,10 +13,12 @@ libcivetweb-dev libjansson-dev libzstd-dev zlib1g-dev"
 # A tool counts as present wherever it comes from; a library only as a package.
 package_is_present() {
     case $1 in
-    cmake | gcc | clang | kcat) command -v "$1" >/dev/null && return ;;
+    cmake | gcc | clang | kcat | npm) command -v "$1" >/dev/null && return ;;
     ninja-build) command -v ninja >/dev/null && return ;;
     pkg-config) command -v pkg-config >/dev/null && return ;;
     maven) command -v mvn >/dev/null && return ;;
+    nodejs) command -v node >/dev/null && return ;;
+    golang-go) command -v go >/dev/null && return ;;
     default-jre-headless) command -v java >/dev/null && return ;;
     esac
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

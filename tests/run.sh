@@ -6,6 +6,7 @@
 #   bash tests/run.sh [--minimum] [tier...]
 #
 #   unit actor tidy system sim stress     without arguments: all of these; they need no JVM
+#   workers                               workers in Node and Go, whose toolchains nothing else needs; installs them
 #   kafka                                 on a real broker, started here unless WEFT_TEST_KAFKA_BOOTSTRAP names one
 #   asan                                  unit actor system sim stress, built with the address and undefined sanitizers
 #   tsan                                  sim stress, built with the thread sanitizer (Criterion can't run under it)
@@ -101,14 +102,14 @@ sanitizer_options() { # name
     export TSAN_OPTIONS="suppressions=$support/tsan.supp:history_size=7:second_deadlock_stack=1:log_path=$scratch/report.$1"
 }
 
-run_criterion() { # tier program
-    local tier=$1 program=$2 name status ok bad
-    name=$(basename "$program")
+run_criterion() { # tier name program [argument...]
+    local tier=$1 name=$2 status ok bad
+    shift 2
     local json=$scratch/$name.json output=$scratch/$name.out
     rm -f "$json"
     sanitizer_options "$name"
     # Criterion 2.4.1 takes --timeout and ignores it: suites set .timeout, and this limit is for those that forgot.
-    run_bounded 240 "$output" "$program" -j2 --verbose "--json=$json"
+    run_bounded 240 "$output" "$@" -j2 --verbose "--json=$json"
     status=$?
     # The first of each in the file are the program's totals; crashed tests are among the failed ones.
     ok=$(sed -n 's/^  "passed": \([0-9]*\),$/\1/p' "$json" 2>/dev/null | head -1)
@@ -134,12 +135,12 @@ run_criterion() { # tier program
     sanitizer_reports "$tier" "$name"
 }
 
-run_plain() { # tier program
-    local tier=$1 program=$2 name status ok=0 bad=0
-    name=$(basename "$program")
+run_plain() { # tier name command...
+    local tier=$1 name=$2 status ok=0 bad=0
+    shift 2
     local output=$scratch/$name.out
     sanitizer_options "$name"
-    run_bounded 400 "$output" "$program"
+    run_bounded 400 "$output" "$@"
     status=$?
     if [[ $(tail -n 1 "$output") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         ok=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
@@ -163,9 +164,8 @@ run_plain() { # tier program
     sanitizer_reports "$tier" "$name"
 }
 
-run_fuzzer() { # tier program
-    local tier=$1 program=$2 name seconds=${WEFT_TEST_FUZZ_SECONDS:-20}
-    name=$(basename "$program")
+run_fuzzer() { # tier name program
+    local tier=$1 name=$2 program=$3 seconds=${WEFT_TEST_FUZZ_SECONDS:-20}
     local corpus=$scratch/corpus.$name kept=$PWD/build-fuzz/found dictionary=tests/fuzz/corpus/${name#fuzz_}.dict
     mkdir -p "$corpus" "$kept"
     # A copy: what libFuzzer adds does not belong into the tree.
@@ -207,6 +207,35 @@ build() { # test|asan|tsan|fuzz
     built[$1]=yes
 }
 
+# Node's package by name, and the programs in Go; nothing of it is put into the tree.
+build_workers() { # folder
+    local go=$PWD/examples/workers/go npm=(npm install --prefix "$1/node" --no-audit --no-fund --no-package-lock)
+    install_missing nodejs npm golang-go || return 1
+    mkdir -p "$1/node" "$1/go"
+    [ -d "$1/node/node_modules/zeromq" ] || "${npm[@]}" zeromq@6 >"$1/npm.log" 2>&1 || { show "$1/npm.log"; return 1; }
+    (cd "$go" && go build -o "$1/go/" ./conformance ./count_words) && (cd tests/programs/trail_go && go build -o "$1/go/" .)
+}
+
+# One test that is no program of this build.
+run_named() { # runner tier name command...
+    # shellcheck disable=SC2053
+    [[ $3 == ${WEFT_TEST_ONLY:-*} ]] && "$@"
+}
+
+# Each language: its golden frames, weft-worker-check, and the crash tests of the worker in C with its worker.
+run_workers() { # tier folder
+    local made=$PWD/$2/workers node=$PWD/examples/workers/node check=$PWD/$2/bin/weft-worker-check
+    local crashes=(run_criterion "$1") crash=("$PWD/$2/tests/system/test_process_engine" --filter '*/*__c')
+    build_workers "$made" || { fault "$1" "the workers in Node and Go can't be built"; return; }
+    export NODE_PATH=$made/node/node_modules
+    run_named run_plain "$1" frames_node node tests/programs/node_frames.js tests/golden/worker_frames.json
+    run_named run_plain "$1" frames_go bash tests/programs/go_frames.sh
+    run_named run_plain "$1" check_node "$check" -- node "$node/conformance.js"
+    run_named run_plain "$1" check_go "$check" -- "$made/go/conformance"
+    WEFT_TEST_TRAIL_WORKER="node $PWD/tests/programs/trail_worker.js" run_named "${crashes[@]}" crashes_node "${crash[@]}"
+    WEFT_TEST_TRAIL_WORKER="$made/go/trail" run_named "${crashes[@]}" crashes_go "${crash[@]}"
+}
+
 start_broker() {
     local answer
     [ -z "${WEFT_TEST_KAFKA_BOOTSTRAP:-}" ] || return 0
@@ -237,8 +266,9 @@ run_tier() { # [build:]tier
         program=$(basename "$program" .c)
         # shellcheck disable=SC2053
         [[ $program == ${WEFT_TEST_ONLY:-*} ]] || continue
-        "$runner" "$label" "$PWD/build-$kind/tests/$tier/$program"
+        "$runner" "$label" "$program" "$PWD/build-$kind/tests/$tier/$program"
     done
+    [ "$tier" != workers ] || run_workers "$label" "build-$kind"
     check_minimum "$label" "$tier"
     echo "$label: $((passed - before_passed)) passed, $((failed - before_failed)) failed, $((SECONDS - started)) s"
 }
@@ -264,7 +294,7 @@ expand() {
         case $tier in
         asan) echo asan:unit asan:actor asan:system asan:sim asan:stress ;;
         tsan) echo tsan:sim tsan:stress ;;
-        unit | actor | tidy | system | sim | stress | kafka | fuzz) echo "$tier" ;;
+        unit | actor | tidy | system | sim | stress | workers | kafka | fuzz) echo "$tier" ;;
         asan:?* | tsan:sim | tsan:stress) echo "$tier" ;;
         *) echo "run.sh: no such tier: $tier" >&2; return 1 ;;
         esac

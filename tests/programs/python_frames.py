@@ -4,8 +4,10 @@
     PYTHONPATH=examples/workers/python python3 tests/programs/python_frames.py tests/golden/worker_frames.json
 """
 import json
+import logging
 import random
 import sys
+import threading
 import time
 
 import weft
@@ -245,6 +247,23 @@ def reason__of_an_exception__type_and_text_cut_between_characters():
     task.fail(0, ValueError("\u00e4" * 300))
     reason = task.marks[0][1]
     assert reason.decode().startswith("ValueError: \u00e4") and 250 < len(reason) <= 255
+
+
+def log__of_the_handler_and_of_another_thread__reaches_weft_in_order():
+    weft._worker = made = worker(print, "record")
+    logger = logging.Logger("test")
+    logger.addHandler(weft.LogHandler())
+    logger.error("one %d", 1)
+    thread = threading.Thread(target=logger.debug, args=("two \u00e4" + "x" * 5000,))
+    thread.start()
+    thread.join()
+    assert len(made.socket.sent) == 1, "a socket belongs to one thread"
+    made.look()
+    weft._worker = None
+    first, second = made.socket.sent
+    assert weft._open(first)[:2] == (weft.LOG, 0) and weft._text(first) == "one 1"
+    assert weft._open(second)[:2] == (weft.LOG, 3) and weft._text(second).startswith("two \u00e4xx")
+    assert len(second) == weft.HEADER.size + weft.LINE_BYTES
 
 
 def handler__two_of_them__refused():

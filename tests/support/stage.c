@@ -15,7 +15,10 @@ void stage_open(stage *self, const char *build, const char *source, stage_langua
     self->mock = mock_open(1);
     mock_topic(self->mock, "t", PARTITIONS);
     self->file = trail_create(self->path);
-    if (language == STAGE_C)
+    const char *other = getenv("WEFT_TEST_TRAIL_WORKER");
+    if (language == STAGE_C && other)
+        snprintf(worker, sizeof worker, "%s", other);
+    else if (language == STAGE_C)
         snprintf(worker, sizeof worker, "%s/tests/programs/trail_worker", build);
     else
         snprintf(worker, sizeof worker,

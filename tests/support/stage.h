@@ -21,7 +21,8 @@ typedef struct stage {
     char command[600]; /* a worker */
 } stage;
 
-/* `build`, `source`: WEFT_BUILD_DIR and WEFT_SOURCE_DIR. A record takes `work_us`. */
+/* `build`, `source`: WEFT_BUILD_DIR and WEFT_SOURCE_DIR. A record takes `work_us`. In place of the worker in C
+ * stands the command WEFT_TEST_TRAIL_WORKER, where it is set: the crash tests of a language that has none here. */
 void stage_open(stage *self, const char *build, const char *source, stage_language language, unsigned work_us);
 void stage_close(stage *self);
 

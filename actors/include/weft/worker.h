@@ -39,6 +39,10 @@ WEFT_EXPORT void weft_worker_log(weft_log_level level, const char *format, ...) 
  * sent, so a handler that takes long asks now and then. Thread: the handler's, inside the handler. */
 WEFT_EXPORT bool weft_worker_cancelled(void);
 
+/* End soon: weft is asked for no more work, what is here is finished, and weft_worker_run() returns 0. Without a signal
+ * that is noticed at the next message. Thread: any; may be called in a signal handler. */
+WEFT_EXPORT void weft_worker_stop(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,6 +2,7 @@
  *
  * The handler that weft-worker-check expects: what it does is in the topic's name (examples/worker_check/checks.h).
  */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,12 @@ static weft_result handle(const weft_record *record, void *context) {
     return WEFT_SUCCESS;
 }
 
+static void on_signal(int number) {
+    (void)number;
+    weft_worker_stop();
+}
+
 int main(void) {
+    signal(SIGTERM, on_signal);
     return weft_worker_run(handle, NULL);
 }
