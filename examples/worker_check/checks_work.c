@@ -5,7 +5,6 @@
 #include "checks.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { LARGE_BYTES = 1 << 20, LARGE_COUNT = 4, MANY_HEADERS = 500 };
@@ -110,9 +109,8 @@ static void check_headers(parent *self) {
     used += put_header(few + used, "trace", NULL, -1);
     used += put_header(few + used, "", "", 0);
     used += put_header(few + used, "na\xc3\xafve", "value", 5);
-    char *many = malloc(MANY_HEADERS * 32);
+    char *many = parent_alloc(self, MANY_HEADERS * 32);
     uint32_t many_bytes = 0;
-    if (!many) parent_fail(self, 0, "out of memory");
     for (int i = 0; i < MANY_HEADERS; i++) {
         char name[16];
         snprintf(name, sizeof name, "h%d", i);
@@ -126,13 +124,11 @@ static void check_headers(parent *self) {
         {.topic = ECHO, .lane = 3, .headers = few, .header_bytes = used, .header_count = 4},
     };
     send_echoes(self, items, 4);
-    free(many);
 }
 
 static void check_large(parent *self) {
     item items[LARGE_COUNT];
-    char *large = malloc(LARGE_COUNT * (size_t)LARGE_BYTES);
-    if (!large) parent_fail(self, 0, "out of memory");
+    char *large = parent_alloc(self, LARGE_COUNT * (size_t)LARGE_BYTES);
     uint32_t random = 1;
     for (size_t i = 0; i < LARGE_COUNT * (size_t)LARGE_BYTES; i++) {
         random = random * 1664525 + 1013904223;
@@ -145,7 +141,6 @@ static void check_large(parent *self) {
                           .value_bytes = LARGE_BYTES - (int32_t)i,
                           .lane = i};
     send_echoes(self, items, LARGE_COUNT);
-    free(large);
 }
 
 static void check_topics(parent *self) {

@@ -34,6 +34,14 @@ void parent_fail(parent *self, int rule, const char *format, ...) {
     longjmp(self->out, 1);
 }
 
+void *parent_alloc(parent *self, size_t bytes) {
+    void **room = malloc(sizeof *room + bytes);
+    if (!room) parent_fail(self, 0, "out of memory");
+    *room = self->rooms;
+    self->rooms = room;
+    return room + 1;
+}
+
 /* --- life */
 
 static void make_token(parent *self, char text[WF_WIRE_TOKEN_BYTES * 2 + 1]) {
@@ -100,6 +108,11 @@ void parent_vanish(parent *self) {
 }
 
 void parent_close(parent *self) {
+    while (self->rooms) {
+        void *next = *(void **)self->rooms;
+        free(self->rooms);
+        self->rooms = next;
+    }
     if (self->child.pid > 0) wf_child_bury(&self->child);
     if (self->child.stderr_fd > 0) close(self->child.stderr_fd);
     wf_peers_close(&self->peers);
@@ -153,8 +166,8 @@ void parent_work(parent *self, uint32_t task, const item *items, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         room += WF_WIRE_RECORD_BYTES + (items[i].key ? strlen(items[i].key) : 0) + items[i].header_bytes +
                 (size_t)(items[i].value ? length_of(items[i].value, items[i].value_bytes) : 0);
-    uint8_t *frame = malloc(room);
-    if (!frame || self->sent_count + count > SENT_MAX) parent_fail(self, 0, "out of memory");
+    if (self->sent_count + count > SENT_MAX) parent_fail(self, 0, "out of memory");
+    uint8_t *frame = parent_alloc(self, room);
     uint8_t *at = wf_wire_put_header(frame, WF_WIRE_WORK, count, task);
     uint8_t *bytes = at + (size_t)count * WF_WIRE_RECORD_BYTES;
     for (uint32_t i = 0; i < count; i++) {
@@ -177,7 +190,6 @@ void parent_work(parent *self, uint32_t task, const item *items, uint32_t count)
         self->sent[self->sent_count++] = (sent){.offset = record.offset, .task = task};
     }
     parent_send(self, frame, room);
-    free(frame);
 }
 
 void parent_work_same(parent *self, uint32_t task, const item *one, uint32_t count) {

@@ -76,6 +76,7 @@ typedef struct parent {
     char said[SAID_BYTES + 1]; /* on standard error and output, its end */
     size_t said_bytes;
 
+    void *rooms; /* of parent_alloc() */
     jmp_buf out;
     int rule; /* of docs/worker-protocol.md */
     char trouble[TROUBLE_BYTES];
@@ -90,6 +91,9 @@ void parent_greet(parent *self);
 void parent_close(parent *self);
 /* Close the socket, as if weft had died. */
 void parent_vanish(parent *self);
+
+/* Memory until parent_close(): whoever fails does not come back to free it. */
+void *parent_alloc(parent *self, size_t bytes);
 
 /* The check fails: what was expected and what came, and the rule of the page that says so. */
 __attribute__((noreturn, format(printf, 3, 4))) void parent_fail(parent *self, int rule, const char *format, ...);

@@ -186,6 +186,12 @@ static void on_work(const wf_wire_header *header, const void *frame, size_t byte
     tasks[0] = last;
 }
 
+static void learn(char **topic, const char *name, size_t bytes) {
+    if (*topic && made == KEEPS_OLD_TOPIC) return;
+    free(*topic);
+    *topic = strndup(name, bytes);
+}
+
 static void on_frame(const void *frame, size_t bytes) {
     wf_wire_header header;
     const char *why;
@@ -199,10 +205,11 @@ static void on_frame(const void *frame, size_t bytes) {
     if (header.type == WF_WIRE_CANCEL) on_cancel(header.task);
     if (header.type == WF_WIRE_WORK) on_work(&header, frame, bytes);
     if (header.type == WF_WIRE_BYE) goodbye = made != STAYS_AFTER_BYE;
-    if (header.type == WF_WIRE_TOPIC && !(made == KEEPS_OLD_TOPIC && topics[header.task % TOPICS]))
-        topics[header.task % TOPICS] = strndup(at, count);
-    if (header.type == WF_WIRE_REFUSED && made != STAYS_WHEN_REFUSED)
-        end(2, made == QUIET_WHEN_REFUSED ? "something went wrong" : strndup(at, count));
+    if (header.type == WF_WIRE_TOPIC) learn(&topics[header.task % TOPICS], at, count);
+    if (header.type == WF_WIRE_REFUSED && made != STAYS_WHEN_REFUSED) {
+        snprintf(text, sizeof text, "%.*s", (int)count, at);
+        end(2, made == QUIET_WHEN_REFUSED ? "something went wrong" : text);
+    }
 }
 
 static void look(int64_t wait_ms) {
@@ -356,6 +363,7 @@ static void run_task(void) {
     }
     if (word && made != WORD_STAYS) *word = 0;
     flush_report();
+    free(tasks[0].frame);
     task_count--;
     memmove(tasks, tasks + 1, task_count * sizeof *tasks);
     if (late_pong && task_count == 0) say(WF_WIRE_PONG, 0, late_number, "", 0);
