@@ -50,6 +50,13 @@ const tests = {
       assert.strictEqual(work().lane(index), wanted.lane);
     });
   },
+  work_that_breaks_a_rule__refused() {
+    for (const { name, hex } of golden.refused_by_workers) {
+      const { count } = inside.open(bytes(hex));
+      assert.throws(() => new inside.Task(9, count, bytes(hex)), inside.Nonsense, name);
+    }
+    assert(golden.refused_by_workers.length > 6);
+  },
   work__cut_at_any_byte__refused() {
     const whole = bytes(of('work').hex);
     for (let size = 16; size < whole.length; size++)

@@ -109,6 +109,18 @@ def golden__done__written_as_it_stands():
     assert bytes(task.report()) == frame_of("done")
 
 
+def golden__work_that_breaks_a_rule__refused():
+    frames = golden()["refused_by_workers"]
+    for frame in frames:
+        whole = bytes.fromhex(frame["hex"])
+        try:
+            weft._Task(9, weft._open(whole)[1], whole)
+        except weft._Nonsense:
+            continue
+        raise AssertionError(frame["name"])
+    assert len(frames) > 6
+
+
 def work__cut_at_any_byte__refused():
     whole = frame_of("work")
     for size in range(weft.HEADER.size, len(whole)):

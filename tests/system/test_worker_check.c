@@ -50,6 +50,12 @@ Test(worker_check, worker_in_python__golden_frames_and_random_tasks) {
                                      "/tests/golden/worker_frames.json 2>&1");
 }
 
+/* The model for other languages, which has no more than the page asks for. */
+Test(worker_check, worker_in_a_hundred_lines__passes_what_it_claims) {
+    must_pass(CHECK "--skip log --skip cancel_running --skip word -- /usr/bin/python3 " WEFT_SOURCE_DIR
+                    "/examples/workers/small/worker.py 2>&1");
+}
+
 /* Otherwise its mistakes might be found for another reason. */
 Test(worker_check, worker_without_a_mistake__passes) {
     must_pass(CHECK "-- " WEFT_BUILD_DIR "/tests/programs/broken_worker none 2>&1");

@@ -193,6 +193,36 @@ Test(wire, golden__frames_that_break_a_rule__are_refused) {
     json_decref(frames);
 }
 
+/* What a worker does with a WORK. */
+static bool is_refused_work(const uint8_t *bytes, size_t count) {
+    wf_wire_header header;
+    wf_wire_reader reader;
+    wf_wire_record record;
+    const char *why, *at;
+    if (wf_wire_open(bytes, count, &header, &why) != WEFT_OK) return true;
+    REQUIRE_EQ(header.type, WF_WIRE_WORK);
+    wf_wire_read_work(&reader, &header, bytes, count);
+    while (wf_wire_next_record(&reader, &record, &at)) {
+    }
+    return reader.why != NULL;
+}
+
+Test(wire, golden__work_that_breaks_a_rule__is_refused) {
+    json_t *frames = golden("refused_by_workers");
+    size_t index;
+    json_t *frame;
+    json_array_foreach(frames, index, frame) {
+        uint8_t bytes[1024];
+        size_t count = bytes_of(frame, bytes, sizeof bytes);
+        uint8_t *exact = malloc(count);
+        memcpy(exact, bytes, count);
+        REQUIRE(is_refused_work(exact, count), "%s", json_string_value(json_object_get(frame, "name")));
+        free(exact);
+    }
+    REQUIRE(index > 6);
+    json_decref(frames);
+}
+
 /* A frame that lost its end is never taken for a whole one. */
 Test(wire, cut__at_any_byte__refused) {
     json_t *frames = golden("frames");

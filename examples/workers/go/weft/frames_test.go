@@ -43,7 +43,10 @@ func (f goldenFrame) bytes() []byte {
 }
 
 func golden(t *testing.T) (frames, refused map[string]goldenFrame) {
-	var file struct{ Frames, Refused []goldenFrame }
+	var file struct {
+		Frames, Refused  []goldenFrame
+		RefusedByWorkers []goldenFrame `json:"refused_by_workers"`
+	}
 	data, err := os.ReadFile("../../../../tests/golden/worker_frames.json")
 	if err == nil {
 		err = json.Unmarshal(data, &file)
@@ -58,7 +61,7 @@ func golden(t *testing.T) (frames, refused map[string]goldenFrame) {
 			t.Fatalf("%s is not the frame of type %d", frame.Name, i+1)
 		}
 	}
-	for _, frame := range file.Refused {
+	for _, frame := range append(file.Refused, file.RefusedByWorkers...) {
 		refused[frame.Name] = frame
 	}
 	return
@@ -111,6 +114,24 @@ func TestHeadersThatBreakARuleAreRefused(t *testing.T) {
 		if _, err := open(refused[name].bytes()); err == nil {
 			t.Errorf("%s was taken", name)
 		}
+	}
+}
+
+func TestWorkThatBreaksARuleIsRefused(t *testing.T) {
+	_, refused := golden(t)
+	count := 0
+	for name, frame := range refused {
+		head, err := open(frame.bytes())
+		if err != nil || head.kind != kindWork {
+			continue
+		}
+		count++
+		if _, err = newTask(head, frame.bytes()); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	if count < 7 {
+		t.Errorf("%d frames", count)
 	}
 }
 
