@@ -11,6 +11,7 @@
 #include "histogram.h"
 #include "work_manager.h"
 
+/* Always on: 35 instructions of the 500 that a completion costs here (callgrind on x86-64). */
 void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns) {
     if (record->dispatch_ns == 0) return; /* it took over the result of an earlier flight, and never ran itself */
     wf_histogram_add(&slot->sight->latency, now_ns - record->dispatch_ns);

@@ -8,21 +8,18 @@
 
 #include "weft/metrics.h"
 
-/* Ascending; the last bucket has none. From the round trip of an idle worker to a time-out: handlers of a millisecond
+/* Ascending; the last one is UINT64_MAX. From the round trip of an idle worker to a time-out: handlers of a millisecond
  * and of seconds are both seen. */
-extern const uint64_t wf_histogram_bounds_ns[WEFT_HISTOGRAM_BUCKETS - 1];
+extern const uint64_t wf_histogram_bounds_ns[WEFT_HISTOGRAM_BUCKETS];
 
-/* The bucket of a time. A few comparisons: most times are short. */
+/* How many bounds lie below 2^i ns. Between a power of two and the next lies one bound at most, so that the bucket of a
+ * time is this one or the next. */
+extern const uint8_t wf_histogram_first[64];
+
+/* The bucket of a time; two of these for each record. */
 static inline unsigned wf_histogram_bucket(uint64_t ns) {
-    unsigned low = 0, high = WEFT_HISTOGRAM_BUCKETS - 1;
-    while (low < high) {
-        unsigned middle = (low + high) / 2;
-        if (ns <= wf_histogram_bounds_ns[middle])
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    unsigned first = wf_histogram_first[63 - __builtin_clzll(ns | 1)];
+    return first + (ns > wf_histogram_bounds_ns[first]);
 }
 
 static inline void wf_histogram_add_to(weft_histogram *histogram, unsigned bucket, uint64_t ns) {
