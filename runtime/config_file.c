@@ -185,11 +185,15 @@ static weft_status load_variable(weft_config *config, const char *variable, cons
 weft_status wf_config_load_variables(weft_config *config, char *const *variables) {
     wf_config_forget_environment(config);
     weft_status overall = WEFT_OK;
+    /* The old ones first: of two names of an option, weft's own counts. */
+    for (char *const *at = variables; at && *at; at++) {
+        const char *equals = strchr(*at, '=');
+        const char *option = equals ? old_name(*at, equals) : NULL;
+        if (option) overall = worse(overall, load_old_name(config, *at, equals, option));
+    }
     for (; variables && *variables; variables++) {
         const char *variable = *variables;
         const char *equals = strchr(variable, '=');
-        const char *option = equals ? old_name(variable, equals) : NULL;
-        if (option) overall = worse(overall, load_old_name(config, variable, equals, option));
         if (!equals || !begins_with(variable, "WEFT_")) continue;
         if (begins_with(variable, "WEFT_APP_") || begins_with(variable, "WEFT_TEST_")) continue;
         overall = worse(overall, load_variable(config, variable, equals));

@@ -379,6 +379,40 @@ Test(config, environment__names__mapped_and_unknown_ones_are_problems) {
     weft_config_free(&config);
 }
 
+Test(config, environment__names_from_before_weft__forms_and_precedence) {
+    static const struct {
+        const char *variables[3];
+        const char *enabled, *port, *problems;
+    } table[] = {
+        {{"METRICS_ENABLED=true", "METRICS_PORT=9200"}, "true", "9200", ""},
+        {{"METRICS_ENABLED=1"}, "true", "9095", ""},
+        {{"METRICS_ENABLED=True"}, "true", "9095", ""},
+        {{"METRICS_ENABLED=off", "METRICS_PORT=0"}, "false", "0", ""},
+        {{"METRICS_ENABLED=false"}, "false", "9095", ""},
+        {{"METRICS_ENABLEDX=true", "METRICS_POR=1"}, "false", "9095", ""},
+        {{"METRICS_ENABLED=maybe"},
+         "false",
+         "9095",
+         "environment METRICS_ENABLED: metrics.enabled = \"maybe\": must be true or false\n"},
+        {{"METRICS_PORT=65536"},
+         "false",
+         "9095",
+         "environment METRICS_PORT: metrics.port = \"65536\": must be a whole number from 0 to 65535\n"},
+        {{"METRICS_PORT=9200", "WEFT_METRICS_PORT=9300"}, "false", "9300", ""},
+        {{"WEFT_METRICS_PORT=9300", "METRICS_PORT=9200"}, "false", "9300", ""},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        weft_config *config = given_whole_config();
+        char *variables[3] = {NULL};
+        for (int v = 0; v < 2; v++) variables[v] = (char *)(uintptr_t)table[i].variables[v];
+        wf_config_load_variables(config, variables);
+        expect_value(config, "metrics.enabled", table[i].enabled);
+        expect_value(config, "metrics.port", table[i].port);
+        expect_problems(config, table[i].problems);
+        weft_config_free(&config);
+    }
+}
+
 Test(config, environment__every_option__has_a_variable) {
     for (size_t i = 0; i < WF_OPTION_COUNT; i++) {
         const wf_option_info *info = &wf_option_table[i];

@@ -202,13 +202,14 @@ Test(exposition, status_and_html__foreign_text__escaped) {
     wf_page_free(page);
 }
 
-Test(exposition, number__table__shortest_form_with_a_point) {
+static void expect_numbers(void) {
     static const struct {
         double number;
         const char *text;
     } table[] = {{0, "0"},
                  {-3, "-3"},
                  {0.1, "0.1"},
+                 {12345678.5, "12345678.5"},
                  {1.5e-9, "1.5e-09"},
                  {NAN, "NaN"},
                  {-INFINITY, "-Inf"},
@@ -222,6 +223,35 @@ Test(exposition, number__table__shortest_form_with_a_point) {
                   "%.*s instead of %s", (int)body->count, body->bytes, table[i].text);
         free(body);
     }
+}
+
+Test(exposition, number__table__shortest_form_with_a_point) {
+    expect_numbers();
+}
+
+/* A program may have set any; one with a comma is made here, where none need be installed. */
+Test(exposition, number__locale_with_a_comma__still_has_a_point) {
+    static const char make[] =
+        "mkdir -p \"$D/comma\" && printf 'LC_NUMERIC\\ndecimal_point \",\"\\nthousands_sep \".\"\\ngrouping 3;3\\n"
+        "END LC_NUMERIC\\n' >\"$D/source\" && localedef -c --no-archive -i \"$D/source\" \"$D/comma\" >\"$D/log\" 2>&1";
+    char directory[] = "/tmp/weft-locale.XXXXXX", shown[16];
+    cr_assert_not_null(mkdtemp(directory));
+    setenv("D", directory, 1);
+    setenv("LOCPATH", directory, 1);
+    int made = system(make); /* it warns of what else a locale has */
+    cr_assert_not_null(setlocale(LC_NUMERIC, "comma"), "localedef: status %d; it needs the package locales", made);
+    snprintf(shown, sizeof shown, "%.1f", 0.5);
+    cr_assert_str_eq(shown, "0,5");
+    expect_numbers();
+    wf_page *page = given_page(20000);
+    char *text = text_of(page, WF_FORM_TEXT);
+    expect_line(text, "\nconsumer_oldest_task_duration_seconds{topic=\"orders\",partition=\"0\"} 0.1\n");
+    free(text);
+    text = text_of(page, WF_FORM_STATUS);
+    expect_line(text, "\"age_seconds\": 0.1");
+    free(text);
+    wf_page_free(page);
+    cr_assert_eq(system("rm -r \"$D\""), 0);
 }
 
 Test(exposition, negotiation__table) {
