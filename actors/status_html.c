@@ -43,7 +43,8 @@ static const char style[] =
     "font-variant-numeric:tabular-nums}th{font-weight:600;font-size:.85em}\n"
     "td.t,th.t{text-align:left}td.e{text-align:left;white-space:normal;overflow-wrap:anywhere;padding-left:1.6em}\n"
     "tr.m td{border-bottom:0}tr.bad td{background:var(--bad)}\n"
-    "@media(max-width:48em){body{font-size:14px}.x{display:none}td,th{padding:.25em .4em}}\n"
+    "@media(max-width:48em){body{font-size:14px}.x{display:none}td,th{padding:.25em .4em}th{white-space:normal}}\n"
+    "@media(max-width:30em){.y{display:none}}\n"
     "</style></head><body>\n";
 
 static void put_text(wf_buffer *buffer, const char *text) {
@@ -288,8 +289,8 @@ static void put_partition(wf_buffer *buffer, const weft_metrics *metrics, const 
         wf_buffer_printf(buffer, "</td><td>%u</td>", partition->blocking_attempt);
     }
     put_count_cell(buffer, "x", partition->gap_count);
-    put_count_cell(buffer, "", partition->queued);
-    put_count_cell(buffer, "", partition->in_flight);
+    put_count_cell(buffer, "y", partition->queued);
+    put_count_cell(buffer, "y", partition->in_flight);
     put_offset_cell(buffer, "x", partition->frontier);
     put_offset_cell(buffer, "x", partition->log_end);
     put_count_cell(buffer, "x", partition->succeeded);
@@ -303,11 +304,12 @@ static void put_partition(wf_buffer *buffer, const weft_metrics *metrics, const 
 
 static void put_partitions(wf_buffer *buffer, const weft_metrics *metrics) {
     size_t rows = 0;
-    wf_buffer_puts(buffer,
-                   "<h2>Partitions</h2>\n<div class=\"w\"><table><tr><th class=\"t\">partition</th><th>lag</th>"
-                   "<th>blocking offset</th><th>its age</th><th>attempt</th><th class=\"x\">gaps</th><th>waiting</th>"
-                   "<th>running</th><th class=\"x\">frontier</th><th class=\"x\">log end</th><th class=\"x\">done</th>"
-                   "<th class=\"x\">given up</th><th class=\"t\"></th></tr>\n");
+    wf_buffer_puts(
+        buffer,
+        "<h2>Partitions</h2>\n<div class=\"w\"><table><tr><th class=\"t\">partition</th><th>lag</th>"
+        "<th>blocking offset</th><th>its age</th><th>attempt</th><th class=\"x\">gaps</th><th class=\"y\">waiting</th>"
+        "<th class=\"y\">running</th><th class=\"x\">frontier</th><th class=\"x\">log end</th><th class=\"x\">done</th>"
+        "<th class=\"x\">given up</th><th class=\"t\"></th></tr>\n");
     for (int bad = 1; bad >= 0; bad--)
         for (size_t i = 0; i < metrics->partition_count && rows < ROWS_MAX; i++)
             if (is_bad(&metrics->partitions[i]) == bad) rows++, put_partition(buffer, metrics, &metrics->partitions[i]);
