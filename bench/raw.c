@@ -102,7 +102,7 @@ static void count(raw_loop *self, const rd_kafka_message_t *message) {
     rd_kafka_headers_t *headers;
     if (self->headers && rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR__NOENT)
         run_fail(run, "a record has headers");
-    if (run->options->rate > 0) times_add(&run->end_to_end, now_ns() - run_intended_ns(run, stamp_of(message).index));
+    if (run->options->rate > 0) run_note_end_to_end(run, stamp_of(message).index, now_ns());
 }
 
 static bool goes_on(raw_loop *self, bool looks) {
