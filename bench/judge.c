@@ -37,13 +37,13 @@ judge *judge_make(const dataset *data, run_order order, bool with_bits) {
     if (keyed && with_bits) self->done_of_key = calloc(data->keys, sizeof *self->done_of_key);
     if (with_bits) self->bits = calloc(data->records / 8 + 1, 1);
     if ((keyed && !self->next_of_key) || (keyed && with_bits && !self->done_of_key) || (with_bits && !self->bits)) {
-        judge_free(self);
+        judge_discard(self);
         return NULL;
     }
     return self;
 }
 
-void judge_free(judge *self) {
+void judge_discard(judge *self) {
     if (!self) return;
     free(self->next_of_key);
     free(self->done_of_key);
@@ -74,7 +74,7 @@ void judge_begin(judge *self, int32_t partition, int64_t offset, const record_st
         if (stamp->sequence != expected)
             violate(&self->out_of_order, partition, offset, "begins as number", stamp->sequence, expected);
         atomic_store_explicit(&self->next_of_key[stamp->key], stamp->sequence + 1, memory_order_relaxed);
-    } else if (self->next_of_key) {
+    } else if (self->next_of_key && stamp->key != NULL_KEY) {
         violate(&self->unknown, partition, offset, "has key", stamp->key, (int64_t)self->data->keys);
     }
 }
@@ -97,7 +97,7 @@ void judge_complete(judge *self, int32_t partition, int64_t offset) {
             violate(&self->out_of_order, partition, offset, "completes as offset", offset,
                     self->done_of_partition[partition]);
         self->done_of_partition[partition] = offset + 1;
-    } else if (self->done_of_key) {
+    } else if (self->done_of_key && self->data->stamps[position].key != NULL_KEY) {
         const record_stamp *stamp = &self->data->stamps[position];
         if (stamp->sequence != self->done_of_key[stamp->key])
             violate(&self->out_of_order, partition, offset, "completes as number", stamp->sequence,

@@ -19,7 +19,7 @@ typedef struct judge judge;
 
 /* NULL: no memory. `data` must outlive it. `with_bits`: judge_complete() will be used. */
 judge *judge_make(const dataset *data, run_order order, bool with_bits);
-void judge_free(judge *self);
+void judge_discard(judge *self);
 uint64_t judge_bytes(const judge *self);
 
 /* What one thread has begun. */

@@ -280,7 +280,7 @@ int run_main(const bench_options *options, const char *place_text) {
     if (text) dprintf(CHILD_LINE_FD, "R %s\n", text);
     free(text);
     json_decref(sample);
-    judge_free(self->judge);
+    judge_discard(self->judge);
     dataset_free(self->data);
     free(self);
     matrix_free(&matrix);
