@@ -73,6 +73,16 @@ int worker_main(int argc, char **argv) {
 
 /* --- how the parent starts one */
 
+/* As installed, or where the sources are; what the user said wins. */
+static void find_script(const bench_options *options, const char *self, char *ret_path, size_t bytes) {
+    const char *slash = strrchr(self, '/');
+    snprintf(ret_path, bytes, "%.*s/../share/weft/bench/worker.py", (int)(slash ? slash - self : 0), self);
+    if (options->python_worker)
+        snprintf(ret_path, bytes, "%s", options->python_worker);
+    else if (access(ret_path, R_OK) != 0)
+        snprintf(ret_path, bytes, "%s/worker.py", BENCH_SOURCE_DIR);
+}
+
 bool worker_command(bench_run *run, char *ret_line, size_t bytes) {
     const bench_cell *cell = run->cell;
     char self[400], program[1000];
@@ -85,7 +95,8 @@ bool worker_command(bench_run *run, char *ret_line, size_t bytes) {
     if (cell->language == LANGUAGE_C) {
         snprintf(program, sizeof program, "'%s' worker", self);
     } else {
-        const char *script = run->options->python_worker;
+        char script[500];
+        find_script(run->options, self, script, sizeof script);
         if (access(script, R_OK) != 0) {
             run_fail(run, "%s can't be read: say with --python-worker where bench/worker.py is", script);
             return false;

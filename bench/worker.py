@@ -13,7 +13,8 @@ import struct
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples", "workers", "python"))
+beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(beside, "examples", "workers", "python"), os.path.join(beside, "workers", "python")]
 import weft  # noqa: E402
 
 STAMP = struct.Struct("=QII")  # index, key, number

@@ -45,6 +45,7 @@ if(TARGET weft_shared)
   endforeach()
 
   install(DIRECTORY examples/deploy DESTINATION ${WEFT_DATA_DIR})
+  install(FILES bench/worker.py bench/floors.json DESTINATION ${WEFT_DATA_DIR}/bench)
   install(DIRECTORY examples/workers DESTINATION ${WEFT_DATA_DIR}
           PATTERN "__pycache__" EXCLUDE PATTERN "node_modules" EXCLUDE)
   install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN "*.png")
