@@ -93,7 +93,7 @@ static json_t *run_cell(drive *self, size_t index, const bench_topic *topic) {
     snprintf(place.group, sizeof place.group, "%.100s%s%.20s-%s-%u", group ? group : self->options.topic_prefix,
              group ? "" : "-", group ? "" : mode_name(cell->mode), self->stamp, self->runs);
     self->cell = cell;
-    self->topic = topic;
+    self->topic = &self->matrix.topics[cell->topic];
     self->begin_ns = self->told_ns = now_ns();
     self->first_ns = self->last_done = 0;
     self->last_lag = -1;

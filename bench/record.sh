@@ -32,6 +32,12 @@ part() {
     noop-100) # what weft costs: nothing is done with records of 100 bytes
         args=(--num-messages "$(records 3000000)" --observe light --concurrency 2 --label v100
             --modes raw,raw-poll-headers,async,async-plain,inline,process --workers 1,2,4 --worker-language c,python,python-record) ;;
+    noop-plain-100) # the same without headers, which handlers of key and value do not ask for
+        args=(--num-messages "$(records 3000000)" --observe light --set record.headers=false --label plain-v100
+            --modes raw-poll,process --workers 1 --worker-language c,python,python-record) ;;
+    noop-plain-1000)
+        args=(--num-messages "$(records 1000000)" --observe light --set record.headers=false --label plain-v1000
+            --value-bytes 1000 --modes raw-poll,process --workers 1 --worker-language c,python) ;;
     noop-1000)
         args=(--num-messages "$(records 1000000)" --observe light --concurrency 2 --label v1000 --value-bytes 1000
             --modes raw,async,async-plain,process "${workers[@]}") ;;
@@ -72,7 +78,7 @@ part() {
     esac
 }
 
-parts="noop-100 noop-1000 noop-16000 cpu-50us sleep-100us sleep-1ms sleep-10ms pending-10ms pending-10ms-1000 hot-key latency
+parts="noop-100 noop-plain-100 noop-1000 noop-plain-1000 noop-16000 cpu-50us sleep-100us sleep-1ms sleep-10ms pending-10ms pending-10ms-1000 hot-key latency
 flat-keys flat-partitions"
 
 # The tables of all parts, between the two marks of the page; what people wrote around them stays.
