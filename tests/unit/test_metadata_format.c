@@ -241,7 +241,7 @@ static size_t naive_confluent(const map *m, char *text) {
 /* --- random maps */
 
 static void random_map(map *m, seeded *random) {
-    static const int64_t bases[] = {0, 1, 7, 99, 999, 4711, 99990, (int64_t)1 << 33, INT64_MAX - SPAN_MAX - 10};
+    static const int64_t bases[] = {0, 1, 7, 99, 999, 4711, 99990, (int64_t)1 << 33, INT64_MAX - 4 * SPAN_MAX};
     int64_t span_max = seeded_between(random, 2, seeded_percent(random, 30) ? SPAN_MAX : 3000);
     int64_t gap_max = seeded_between(random, 1, seeded_percent(random, 20) ? span_max : 20);
     int64_t length_max = seeded_between(random, 1, seeded_percent(random, 20) ? span_max : 20);
