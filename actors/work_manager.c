@@ -120,19 +120,24 @@ static void on_records(void *state, weft_env *env, const weft_message *message) 
     }
 }
 
+static int64_t restored_end(const wf_work_slot *slot) {
+    return slot->restored_count ? slot->restored[slot->restored_count - 1].end : 0;
+}
+
 static void forget_restored(wf_work_slot *slot) {
     free(slot->restored);
     slot->restored = NULL;
     slot->restored_count = slot->restored_next = 0;
+    slot->restored_large = false;
 }
 
 /* The committed map is somebody's claim about the log: it may not reach beyond its end. */
 static void check_restored(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, int64_t end) {
     if (slot->bounded) return;
     slot->bounded = true;
-    if (!slot->restored_count || slot->restored[slot->restored_count - 1].end <= end) return;
+    if (restored_end(slot) <= end) return;
     weft_env_log(env, WEFT_LOG_WARN, "committed map refused topic=%s partition=%d map_end=%lld log_end=%lld",
-                 slot->topic, slot->partition, (long long)slot->restored[slot->restored_count - 1].end, (long long)end);
+                 slot->topic, slot->partition, (long long)restored_end(slot), (long long)end);
     forget_restored(slot);
     self->maps_refused++;
     wf_partition refused = {.slot = wf_work_slot_index(self, slot), .epoch = slot->epoch};
@@ -177,6 +182,12 @@ static weft_status group_topic(wf_work_manager_state *self, uint32_t slot, const
     return WEFT_OK;
 }
 
+/* Somebody else wrote the map, in a format that holds more, or under a higher limit. */
+static size_t restored_bound(const wf_work_manager_state *self, const wf_work_slot *slot, int64_t base) {
+    uint64_t span = (uint64_t)(restored_end(slot) - base);
+    return wf_metadata_codec_of(self->options.map_format)->size_bound(base, span, slot->restored_count);
+}
+
 static void on_assigned(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     const wf_assigned *assigned = message->body;
@@ -204,6 +215,7 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
     forget_restored(slot);
     slot->restored = assigned->runs;
     slot->restored_count = assigned->count;
+    slot->restored_large = assigned->count && restored_bound(self, slot, assigned->base) > self->options.map_bytes;
     slot->progress = (wf_progress){.frontier = assigned->base < 0 ? 0 : assigned->base, .runs = assigned->count};
     slot->completed_sent = 0;
     self->active_count++;
@@ -318,14 +330,16 @@ static bool may_start(void *context, const wf_record *record) {
     if (slot->phase != WF_WORK_ACTIVE) return false;
     if (record->offset == frontier) return true;
     if (end < slot->started_end) end = slot->started_end;
-    if (slot->restored_count && end < slot->restored[slot->restored_count - 1].end)
-        end = slot->restored[slot->restored_count - 1].end;
+    if (end < restored_end(slot)) end = restored_end(slot);
     uint64_t span = (uint64_t)(end - frontier);
     if (span <= self->options.map_span) return true;
     uint64_t runs = slot->progress.runs + slot->completed_sent - slot->progress.completed + slot->out + 1;
     if (runs < self->options.map_runs) return true;
     const wf_metadata_codec *codec = wf_metadata_codec_of(self->options.map_format);
-    return codec->size_bound(frontier, span, runs) <= self->options.map_bytes;
+    if (codec->size_bound(frontier, span, runs) <= self->options.map_bytes) return true;
+    /* One that came too large is cut with every commit until its gaps are filled: nothing is kept by filling them
+     * slowly. */
+    return slot->restored_large && record->offset < restored_end(slot);
 }
 
 static bool has_room(const wf_work_manager_state *self) {

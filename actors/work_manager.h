@@ -94,6 +94,7 @@ typedef struct wf_work_slot {
     wf_offset_run *restored; /* complete by the committed map, ascending; malloc'ed */
     uint32_t restored_count;
     uint32_t restored_next;  /* runs before this one lie below what was fetched */
+    bool restored_large;     /* that map may be larger than what is written: the gate can't keep it whole */
     wf_progress progress;    /* the tracker's latest */
     int64_t started_end;     /* one past the highest offset that was lent, or finished otherwise */
     int64_t came_end;        /* one past the highest that came */

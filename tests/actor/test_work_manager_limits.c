@@ -254,6 +254,33 @@ Test(work_manager_limits, gate__map_that_is_wide_already__counts_runs_below_it_t
     desk_end(&desk);
 }
 
+/* It was written in a format that holds more than ours. Its gaps are filled at full speed; what lies beyond waits. */
+Test(work_manager_limits, gate__restored_map_too_large_for_what_is_written__its_gaps_are_filled_at_once) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    wf_offset_run runs[40];
+    uint64_t keys[100];
+    for (int i = 0; i < 40; i++) runs[i] = (wf_offset_run){2 * i + 1, 2 * i + 2};
+    for (int i = 0; i < 100; i++) keys[i] = (uint64_t)i + 1;
+    options.slice_max_records = 1;
+    options.map_format = WF_METADATA_PYRALLEL;
+    wf_work_set_map_limit(&options, 22); /* a bitset of less than 80 offsets */
+    desk_start(&desk, &options, 60);
+    desk_assign(&desk, 0, 0, runs, 40);
+    desk_feed(&desk, 0, 0, keys, 100);
+    wf_slice slices[40];
+    for (int i = 0; i < 40; i++) {
+        slices[i] = work(&desk);
+        REQUIRE_EQ(slices[i].head->offset, 2 * i);
+    }
+    expect_idle(&desk);
+    for (int i = 0; i < 40; i++) desk_done(&desk, slices[i], WF_DONE_SUCCESS);
+    wf_slice slice;
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    REQUIRE_EQ(desk_frontier(&desk, 0), 100);
+    desk_end(&desk);
+}
+
 Test(work_manager_limits, gate__lower_limit_of_the_broker__only_the_record_at_the_frontier_starts) {
     work_desk desk;
     wf_work_manager_options options = desk_options();

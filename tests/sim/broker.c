@@ -316,7 +316,9 @@ void sim_broker_other_member(sim_broker *broker, sim_log *log) {
         runs[count++] = (wf_offset_run){log->end + 100000, log->end + 100010};
     }
     const wf_metadata_codec *codec = wf_metadata_codec_of((wf_metadata_format)(offset % WF_METADATA_FORMATS));
-    if (kind > 0 && kind < 9 &&
+    const wf_metadata_codec *ours = wf_metadata_codec_of(broker->plan->manager.map_format);
+    bool fits = ours->size(offset, runs, count) <= broker->plan->metadata_max_bytes; /* or we would have to cut it */
+    if (fits && kind > 0 && kind < 9 &&
         codec->encode(offset, runs, count, text, broker->plan->metadata_max_bytes, &bytes) != WEFT_OK)
         bytes = 0;
     free(runs);
