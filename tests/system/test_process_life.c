@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "must.h"
+#include "produce.h"
 #include "require.h"
 #include "scrape.h"
 #include "stage.h"
@@ -208,6 +209,28 @@ Test(process_life, descriptors__none_left__start_fails_and_is_tried_again) {
     REQUIRE_EQ(starts, 2);
     stage_fill(&self, 500, 20);
     finish(&self, under_test, 501, &verdict);
+    stage_close(&self);
+}
+
+/* Far more than a frame may hold is ready at once, and one record alone is larger than that. */
+Test(process_life, large__16_kib_each_and_one_of_600_kib__each_runs_once) {
+    enum { RECORDS = 1000, BYTES = 600 * 1024 };
+    stage self;
+    trail_verdict verdict;
+    STAGE_OPEN(&self, STAGE_C, 0);
+    keyed_plan plan = {.topic = "t", .partitions = 4, .records = RECORDS, .keys = 100, .value_bytes = 16384};
+    produce_keyed(mock_bootstrap(self.mock), &plan);
+    test_producer *producer = producer_open(mock_bootstrap(self.mock), NULL);
+    char *value = calloc(1, BYTES);
+    MUST(value, "no memory");
+    producer_put(producer,
+                 &(produced_record){
+                     .topic = "t", .partition = 1, .key = "k1", .key_bytes = 2, .value = value, .value_bytes = BYTES});
+    producer_close(producer);
+    free(value);
+    const char *settings[] = {"workers", "1", NULL};
+    finish(&self, stage_start(&self, settings), RECORDS + 1, &verdict);
+    REQUIRE_EQ(verdict.begun, RECORDS + 1);
     stage_close(&self);
 }
 
