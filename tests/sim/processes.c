@@ -279,6 +279,15 @@ void sim_processes_end(sim_processes *self) {
     close(self->fd);
 }
 
+/* What this frame reports will be heard; nothing is heard of who was rude before. */
+static void note_reported(sim_processes *self, sim_process *process, const sim_frame *frame) {
+    if (frame->bytes == 4) process->rude = true;
+    for (uint32_t i = 0; i < frame->block_count && !process->rude; i++) {
+        sim_flight *flight = sim_truth_flight(self->truth, frame->blocks[i]);
+        if (flight) flight->reported = true;
+    }
+}
+
 /* What it had written reaches the engine, but perhaps for the last of it, which it had not got out yet. */
 void sim_process_dies(sim_processes *self, sim_process *process, int status) {
     sim_trace("process %d: dies, status %d", (int)process->pid, status);
@@ -297,15 +306,12 @@ void sim_process_dies(sim_processes *self, sim_process *process, int status) {
         sim_seen(SIM_SEEN_WORDS_LOST);
         break;
     }
+    for (const sim_frame *frame = process->out.head; frame; frame = frame->next) note_reported(self, process, frame);
 }
 
 static void arrive(sim_processes *self, sim_process *process) {
     sim_frame *frame = sim_frames_take(&process->out);
-    if (frame->bytes == 4) process->rude = true;
-    for (uint32_t i = 0; i < frame->block_count && !process->rude; i++) {
-        sim_flight *flight = sim_truth_flight(self->truth, frame->blocks[i]);
-        if (flight) flight->reported = true;
-    }
+    note_reported(self, process, frame);
     add(&self->arrived, frame);
     self->news = true;
 }

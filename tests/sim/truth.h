@@ -36,7 +36,7 @@ typedef struct sim_flight {
     bool reported;       /* its DONE has arrived */
     bool late;           /* it ran longer than its deadline */
     int fell_with;       /* the process that fell by itself while it ran it: it must be charged */
-    uint32_t promised; /* status of its completion */
+    uint32_t promised;   /* status of its completion */
 } sim_flight;
 
 /* The epoch of a partition as the ring knows it. */
