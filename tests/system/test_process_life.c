@@ -116,6 +116,63 @@ Test(process_life, reason__behind_a_shell__the_signal_all_the_same) {
     stage_close(&self);
 }
 
+/* --- what is seen of those that live */
+
+typedef struct sought {
+    uint16_t port;
+    const char *path;
+    const char *behind; /* the text must come behind this one */
+    char text[100];
+    char *last; /* answer */
+} sought;
+
+static bool is_found(const weft_metrics *metrics, void *context) {
+    sought *self = context;
+    (void)metrics;
+    free(self->last);
+    self->last = scrape_get(self->port, self->path);
+    const char *behind = self->last ? strstr(self->last, self->behind) : NULL;
+    return behind && strstr(behind, self->text);
+}
+
+static void find(harness *under_test, sought *self) {
+    self->port = weft_consumer_metrics_port(harness_consumer(under_test));
+    bool found = harness_await_metrics(under_test, is_found, self, PATIENCE_MS, NULL);
+    cr_expect(found, "%s behind %s: %s", self->text, self->behind, self->last);
+    free(self->last);
+    self->last = NULL;
+}
+
+/* A record that hangs blocks its partition: the page says who has it. */
+Test(process_life, seen__a_record_that_hangs__its_worker_and_pid_are_on_the_page) {
+    stage self;
+    sought look = {.path = "/status", .behind = "\"blocking\": {"};
+    STAGE_OPEN(&self, STAGE_C, 0);
+    stage_fill(&self, 400, 20);
+    const char *settings[] = {"workers", "2", "metrics.enabled", "true", "metrics.port", "0", "tick.ms", "20", NULL};
+    harness *under_test = stage_start(&self, settings);
+    REQUIRE(trail_await(self.file, 400, PATIENCE_MS));
+    stage_put(&self, "x1", "hang 9");
+    for (size_t count = trail_count(self.file); count == trail_count(self.file);)
+        REQUIRE(harness_await_metrics(under_test, has_begun, &self, PATIENCE_MS, NULL));
+    int32_t pid = trail_get(self.file, trail_count(self.file) - 1).pid;
+    snprintf(look.text, sizeof look.text, "\"pid\": %d", pid);
+    find(under_test, &look);
+    kill(pid, SIGKILL);
+    look.path = "/metrics";
+    look.behind = "consumer_worker_ends_total";
+    snprintf(look.text, sizeof look.text, "reason=\"exit\"} 1");
+    find(under_test, &look);
+    snprintf(look.text, sizeof look.text, "consumer_worker_records_held 1");
+    look.behind = "";
+    find(under_test, &look);
+    snprintf(look.text, sizeof look.text, "consumer_worker_processes{state=\"ready\"} 2");
+    find(under_test, &look);
+    harness_stop(under_test, 100);
+    harness_free(&under_test);
+    stage_close(&self);
+}
+
 /* --- those that don't come up */
 
 static bool is_held_back(const weft_metrics *metrics, void *context) {
