@@ -27,6 +27,7 @@ typedef struct options {
     size_t skip_count;
     int64_t patience_ms;
     bool lists;
+    bool helps;
     char *command;
 } options;
 
@@ -108,12 +109,15 @@ static char *join(char **arguments) {
     return line;
 }
 
+static const char usage[] =
+    "weft-worker-check [--only NAME]... [--skip NAME]... [--patience SECONDS] [--list] -- COMMAND [ARGUMENT...]\n"
+    "\n"
+    "Plays weft against a worker, COMMAND, and says what is wrong with it. --list says what is checked, --only and\n"
+    "--skip choose, --patience is how long anything may take (10). What the worker's handler has to do, and the rules\n"
+    "of the protocol: docs/worker-protocol.md. Exit status: 0: all passed; 1: not all; 2: the command line is wrong.\n";
+
 static int misused(const char *what, const char *value) {
-    fprintf(
-        stderr,
-        "weft-worker-check: %s%s\n"
-        "weft-worker-check [--only NAME]... [--skip NAME]... [--patience SECONDS] [--list] -- COMMAND [ARGUMENT...]\n",
-        what, value);
+    fprintf(stderr, "weft-worker-check: %s%s\n%s", what, value, usage);
     return MISUSED;
 }
 
@@ -125,11 +129,10 @@ static bool add_name(const char **names, size_t *count, const char *name) {
 
 /* 0: go on. */
 static int read_options(int argc, char **argv, options *chosen) {
-    static const struct option known[] = {{"only", required_argument, NULL, 'o'},
-                                          {"skip", required_argument, NULL, 's'},
-                                          {"patience", required_argument, NULL, 'p'},
-                                          {"list", no_argument, NULL, 'l'},
-                                          {0}};
+    static const struct option known[] = {
+        {"only", required_argument, NULL, 'o'},     {"skip", required_argument, NULL, 's'},
+        {"patience", required_argument, NULL, 'p'}, {"list", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     for (int option; (option = getopt_long(argc, argv, "+", known, NULL)) >= 0;) {
         char *end;
         if (option == 'o' && !add_name(chosen->only, &chosen->only_count, optarg))
@@ -143,9 +146,10 @@ static int read_options(int argc, char **argv, options *chosen) {
             chosen->patience_ms = seconds * 1000;
         }
         if (option == 'l') chosen->lists = true;
+        if (option == 'h') chosen->helps = true;
         if (option == '?') return misused("see above", "");
     }
-    if (chosen->lists) return 0;
+    if (chosen->lists || chosen->helps) return 0;
     if (optind >= argc) return misused("which command is the worker?", "");
     chosen->command = join(argv + optind);
     return chosen->command ? 0 : misused("out of memory", "");
@@ -156,7 +160,8 @@ int main(int argc, char **argv) {
                                        "WEFT_PROGRESS_FD"};
     options chosen = {.patience_ms = PATIENCE_MS};
     int status = read_options(argc, argv, &chosen), passed = 0, failed = 0;
-    if (status != 0) return status;
+    if (status == 0 && chosen.helps) printf("%s", usage);
+    if (status != 0 || chosen.helps) return status;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) unsetenv(ours[i]);
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         for (const check *now = lists[i]; now->name; now++) {

@@ -44,7 +44,7 @@ class Pipe:
 
 def worker(function, style):
     made = weft._Worker(function, style)
-    made.socket, made.heartbeat = Pipe(), 1000
+    made.socket, made.heartbeat, made.is_open = Pipe(), 1000, True
     made.heard = made.looked = time.monotonic()
     return made
 

@@ -16,8 +16,8 @@ The handler is a function of one of four kinds, given to run() or decorated:
     weft.run(key_values=handle)   @weft.bytes_handler    key and value, bytes or None
     weft.run(batch=handle)        @weft.batch_handler    a list of Records, no two of one ordering key
 
-`logging` reaches weft's log, unless the program has set up handlers of its own: then add weft.LogHandler() to them. SIGTERM
-ends the worker after what it has. The protocol is docs/worker-protocol.md.
+`logging` reaches weft's log, unless the program has set up handlers of its own: then add weft.LogHandler() to them.
+SIGTERM ends the worker after what it has. The protocol is docs/worker-protocol.md.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ import struct
 import sys
 import threading
 import time
-from typing import Callable, List, NoReturn, Optional, Sequence, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, MutableSequence, NoReturn, Optional, Sequence, Tuple, TypeVar
 
 import zmq
 
@@ -184,10 +184,10 @@ class _Task:
         self.entries = memoryview(frame)[HEADER.size : end]
         self.offsets = self.entries.cast("q")[:: RECORD.size // 8]
         self.ended = self.reported = 0
-        self.marks = {}  # by index: status and reason
+        self.marks: Dict[int, Tuple[int, bytes]] = {}  # by index: status and reason
         self.cancelled = False
 
-    def plain(self):
+    def plain(self) -> Iterator[Tuple[int, int, int, int, int]]:
         """For each record its number from 1 on, where it begins in the frame, bytes of key and value, lane."""
         words, end = self.entries.cast("i"), self.end
         begins = [end + begin for begin in self.entries.cast("I")[10::12].tolist()]
@@ -198,7 +198,7 @@ class _Task:
         reason = _utf8(f"{type(error).__name__}: {error}", REASON_BYTES)
         self.marks[index] = (FAILURE, reason)
 
-    def report(self) -> Optional[bytes]:
+    def report(self) -> Optional[bytearray]:
         """DONE for what ended since the last one."""
         first, count = self.reported, self.ended - self.reported
         if count == 0:
@@ -226,14 +226,15 @@ class _Task:
 class _Worker:
     def __init__(self, function: Callable, style: str):
         self.function, self.style = function, style
-        self.topics = {}
-        self.tasks = collections.deque()
-        self.running = None  # a task
-        self.lines = collections.deque()  # of other threads, for the log
+        self.topics: Dict[int, str] = {}
+        self.tasks: Deque[_Task] = collections.deque()
+        self.running: Optional[_Task] = None
+        self.lines: Deque[bytes] = collections.deque()  # of other threads, for the log
         self.thread = threading.get_ident()
-        self.goodbye = self.stopping = self.said_goodbye = False
-        self.progress = None
-        self.socket = None
+        self.goodbye = self.stopping = self.said_goodbye = self.is_open = False
+        self.progress: Optional[MutableSequence[int]] = None
+        self.progress_low: MutableSequence[int] = [0]  # the lower half of the word; nothing, when it is not kept
+        self.socket: zmq.Socket
 
     # --- to weft
 
@@ -241,7 +242,7 @@ class _Worker:
         frame = _frame(LOG, count=level, body=line)
         if threading.get_ident() != self.thread:
             self.lines.append(frame)  # a socket belongs to one thread; sent at the next look
-        elif self.socket is not None:
+        elif self.is_open:
             self.socket.send(frame)
 
     def report(self, task: _Task) -> None:
@@ -323,12 +324,11 @@ class _Worker:
         self.look()
         return self.looked + LOOK_SECONDS
 
-    def begin_low(self, task: _Task) -> Sequence[int]:
+    def begin_low(self, task: _Task) -> MutableSequence[int]:
         """The lower half of the progress word, whose upper half is the task from now on: the first record of a task is
         always run."""
-        if self.progress is None:
-            return [0]
-        self.progress[0] = task.number << 32 | 1
+        if self.progress is not None:
+            self.progress[0] = task.number << 32 | 1
         return self.progress_low
 
     def run_records(self, task: _Task) -> None:
@@ -493,14 +493,15 @@ class _Worker:
         descriptor = int(os.environ.get("WEFT_PROGRESS_FD", "-1"))
         if descriptor >= 0 and self.style != "batch":  # of a batch, nobody can say which record it is at
             shared = memoryview(mmap.mmap(descriptor, 8))
-            self.progress, self.progress_low = shared.cast("Q"), shared.cast("I")
+            self.progress, self.progress_low = shared.cast("Q"), shared.cast("I")  # type: ignore[assignment]
         try:
             self.socket.connect("ipc://" + os.environ["WEFT_SOCKET"])
             self.greet(token)
+            self.is_open = True
             self.serve()
         finally:
-            socket, self.socket = self.socket, None
-            socket.close()
+            self.is_open = False
+            self.socket.close()
             context.term()
 
 
@@ -525,35 +526,43 @@ def _token() -> bytes:
 _chosen: Optional[Tuple[Callable, str]] = None
 _worker: Optional[_Worker] = None
 
+OfRecord = TypeVar("OfRecord", bound=Callable[[Record], object])
+OfValue = TypeVar("OfValue", bound=Callable[[Optional[bytes]], object])
+OfKeyAndValue = TypeVar("OfKeyAndValue", bound=Callable[[Optional[bytes], Optional[bytes]], object])
+OfBatch = TypeVar("OfBatch", bound=Callable[[List[Record]], Optional[Sequence]])
 
-def _choose(function: Callable, style: str) -> Callable:
+
+def _choose(function: Callable, style: str) -> None:
     global _chosen
     if _chosen is not None:
         raise RuntimeError("a worker has one handler")
     if not callable(function):
         raise TypeError(f"a handler is a function, not {function!r}")
     _chosen = (function, style)
+
+
+def handler(function: OfRecord) -> OfRecord:
+    """Called with each Record."""
+    _choose(function, "record")
     return function
 
 
-def handler(function: Callable[[Record], object]) -> Callable:
-    """Called with each Record."""
-    return _choose(function, "record")
-
-
-def values_handler(function: Callable[[Optional[bytes]], object]) -> Callable:
+def values_handler(function: OfValue) -> OfValue:
     """Called with the value of each record."""
-    return _choose(function, "values")
+    _choose(function, "values")
+    return function
 
 
-def bytes_handler(function: Callable[[Optional[bytes], Optional[bytes]], object]) -> Callable:
+def bytes_handler(function: OfKeyAndValue) -> OfKeyAndValue:
     """Called with key and value of each record."""
-    return _choose(function, "bytes")
+    _choose(function, "bytes")
+    return function
 
 
-def batch_handler(function: Callable[[List[Record]], Optional[Sequence]]) -> Callable:
+def batch_handler(function: OfBatch) -> OfBatch:
     """Called with a list of Records. Returns None: all succeeded; or a list with None or an exception for each."""
-    return _choose(function, "batch")
+    _choose(function, "batch")
+    return function
 
 
 def cancelled() -> bool:
@@ -574,10 +583,9 @@ def run(
 ) -> None:
     """Serve until weft says goodbye. The handler, where no decorator was used, is one of the arguments."""
     global _worker
-    kinds = ((function, handler), (values, values_handler), (key_values, bytes_handler), (batch, batch_handler))
-    for given, choose in kinds:
+    for given, style in ((function, "record"), (values, "values"), (key_values, "bytes"), (batch, "batch")):
         if given is not None:
-            choose(given)
+            _choose(given, style)
     if _chosen is None:
         raise RuntimeError("there is no handler: use @weft.handler, or weft.run(function)")
     _worker = _Worker(*_chosen)

@@ -55,8 +55,8 @@ def read_work(frame, count):
     for at in range(16, base, 48):
         if base > len(frame):
             die(3, "weft sent a WORK that is too short")
-        offset, timestamp, topic, partition, key, value, headers_bytes, headers, attempt, begin, lane = struct.unpack_from(
-            "<qqIiiiIHHII", frame, at)
+        entry = struct.unpack_from("<qqIiiiIHHII", frame, at)
+        offset, timestamp, topic, partition, key, value, headers_bytes, headers, attempt, begin, lane = entry
         parts = []
         for size in (key, value):
             parts.append(None if size < 0 else frame[used : used + size])
