@@ -113,7 +113,7 @@ const check end_checks[] = {
     {"sigterm", "after SIGTERM it ends, or says BYE and finishes until weft's BYE", check_sigterm, 0, 0, false},
     {"silence", "it ends when nothing came for five heartbeats", check_silence, 0, 100, false},
     {"weft_gone", "it ends when weft is gone", check_weft_gone, 0, 100, false},
-    {"weft_gone_at_work", "it ends when weft is gone while it works", check_weft_gone_at_work, 0, 100, false},
+    {"weft_gone_at_work", "it ends when weft is gone while it works", check_weft_gone_at_work, 0, 300, false},
     {"garbage", "a frame of garbage ends it with a word", check_garbage, 0, 0, false},
     {"other_version", "a frame of another version ends it with a word", check_other_version, 0, 0, false},
     {"unknown_type", "a frame of an unknown type ends it with a word", check_unknown_type, 0, 0, false},
