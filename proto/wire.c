@@ -100,6 +100,23 @@ void wf_wire_read_work(wf_wire_reader *reader, const wf_wire_header *header, con
     begin(reader, header, frame, bytes, WF_WIRE_RECORD_BYTES);
 }
 
+/* Do so many headers fill these bytes exactly? Whoever reads them later doesn't look. */
+static bool headers_fit(const uint8_t *at, size_t bytes, uint16_t count) {
+    for (; count > 0; count--) {
+        uint32_t name_bytes;
+        int32_t value_bytes;
+        if (bytes < sizeof name_bytes + sizeof value_bytes) return false;
+        memcpy(&name_bytes, at, sizeof name_bytes);
+        memcpy(&value_bytes, at + sizeof name_bytes, sizeof value_bytes);
+        size_t size = wf_record_header_size(name_bytes, value_bytes);
+        if (value_bytes < -1 || size > bytes) return false;
+        if (at[sizeof name_bytes + sizeof value_bytes + name_bytes] != 0) return false;
+        at += size;
+        bytes -= size;
+    }
+    return bytes == 0;
+}
+
 bool wf_wire_next_record(wf_wire_reader *reader, wf_wire_record *ret_record, const char **ret_bytes) {
     if (at_end(reader, "WORK has bytes behind its last record")) return false;
     memcpy(ret_record, reader->entries + (size_t)reader->next * WF_WIRE_RECORD_BYTES, sizeof *ret_record);
@@ -108,7 +125,10 @@ bool wf_wire_next_record(wf_wire_reader *reader, wf_wire_record *ret_record, con
                       ret_record->header_bytes;
     if (ret_record->begin != reader->used) return refuse(reader, "WORK has records that don't follow each other");
     if (length > reader->byte_count - reader->used) return refuse(reader, "WORK ends inside a record");
-    *ret_bytes = (const char *)reader->bytes + reader->used;
+    const uint8_t *bytes = reader->bytes + reader->used;
+    if (!headers_fit(bytes + length - ret_record->header_bytes, ret_record->header_bytes, ret_record->header_count))
+        return refuse(reader, "WORK has headers that don't fill their bytes");
+    *ret_bytes = (const char *)bytes;
     reader->used += (size_t)length;
     reader->next++;
     return true;

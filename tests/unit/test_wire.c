@@ -223,6 +223,71 @@ Test(wire, golden__work_that_breaks_a_rule__is_refused) {
     json_decref(frames);
 }
 
+/* One record without key and value, and these headers. */
+static bool are_refused_headers(const char *headers, uint32_t bytes, uint16_t count) {
+    uint8_t frame[WF_WIRE_HEADER_BYTES + WF_WIRE_RECORD_BYTES + 64];
+    uint8_t *at = wf_wire_put_header(frame, WF_WIRE_WORK, 1, 1);
+    wf_wire_record record = {
+        .offset = 1, .key_bytes = -1, .value_bytes = -1, .header_bytes = bytes, .header_count = count};
+    memcpy(at, &record, sizeof record);
+    memcpy(at + sizeof record, headers, bytes);
+    return is_refused_work(frame, WF_WIRE_HEADER_BYTES + sizeof record + bytes);
+}
+
+Test(wire, headers__that_do_not_fill_their_bytes__are_refused) {
+#define NAME "\1\0\0\0"
+    static const struct {
+        const char *headers;
+        uint32_t bytes;
+        uint16_t count;
+        bool refused;
+    } rows[] = {
+        {"", 0, 0, false},
+        {NAME "\2\0\0\0"
+              "n\0"
+              "vv",
+         12, 1, false},
+        {NAME "\377\377\377\377"
+              "n\0",
+         10, 1, false},
+        {"", 0, 1, true},
+        {NAME "\0\0\0\0"
+              "n\0",
+         10, 2, true},
+        {NAME "\0\0\0\0"
+              "n\0",
+         10, 0, true},
+        {NAME "\2\0\0\0"
+              "n\0"
+              "v",
+         11, 1, true},
+        {NAME "\0\0\0\0"
+              "n\0"
+              "v",
+         11, 1, true},
+        {NAME "\376\377\377\377"
+              "n\0",
+         10, 1, true},
+        {"\377\377\377\377"
+         "\0\0\0\0"
+         "n\0",
+         10, 1, true},
+        {NAME "\377\377\377\177"
+              "n\0",
+         10, 1, true},
+        {NAME "\0\0\0\0"
+              "nn",
+         10, 1, true},
+        {NAME "\0\0\0\0"
+              "n",
+         9, 1, true},
+        {NAME, 4, 1, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        REQUIRE(are_refused_headers(rows[i].headers, rows[i].bytes, rows[i].count) == rows[i].refused, "row %zu", i);
+#undef NAME
+}
+
 /* A frame that lost its end is never taken for a whole one. */
 Test(wire, cut__at_any_byte__refused) {
     json_t *frames = golden("frames");
