@@ -5,6 +5,7 @@
 """
 import json
 import logging
+import os
 import random
 import sys
 import threading
@@ -119,6 +120,35 @@ def golden__work_that_breaks_a_rule__refused():
             continue
         raise AssertionError(frame["name"])
     assert len(frames) > 6
+
+
+def frames_on_the_page():
+    """What the page's examples are: the hexadecimal digits in front of three blanks, a frame for each paragraph."""
+    page = os.path.join(os.path.dirname(sys.argv[1]), "..", "..", "docs", "worker-protocol.md")
+    with open(page, encoding="utf-8") as file:
+        blocks = file.read().split("### Bytes, for example")[1].split("```")[1:4:2]
+    found = []
+    for paragraph in "\n".join(blocks).strip().split("\n\n"):
+        digits = "".join(line.split("   ")[0] for line in paragraph.strip().splitlines()).replace(" ", "")
+        found.append(bytes.fromhex(digits.replace("...", bytes(range(4, 28)).hex())))
+    return found
+
+
+def page__bytes_of_the_example__are_what_it_says_they_are():
+    hello, welcome, topic, work, done = frames_on_the_page()
+    assert (hello, welcome, topic) == (frame_of("hello"), frame_of("welcome"), frame_of("topic"))
+    seen = []
+    made = worker(seen.append, "record")
+    made.socket.given = [topic, work]
+    made.look()
+    made.run_task(made.tasks.popleft())
+    (record,) = seen
+    assert (record.topic, record.partition, record.offset) == ("orders", 2, 4294967296)
+    assert (record.key, record.value, record.headers) == (b"k1", b"hello", [])
+    assert (record.timestamp_ms, record.attempt) == (1700000000123, 1)
+    task = weft._Task(9, 1, work)
+    task.marks[0], task.ended = (weft.FAILURE, b"kaputt"), 1
+    assert bytes(task.report()) == done
 
 
 def work__cut_at_any_byte__refused():
