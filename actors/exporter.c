@@ -262,6 +262,7 @@ static void put_topics(const exporter *self, weft_metrics *report) {
         if (!topic) continue;
         wf_histogram_merge(&topic->wait, &partition->wait);
         wf_histogram_merge(&topic->execution, &partition->execution);
+        wf_histogram_merge(&topic->end_to_end, &partition->end_to_end);
     }
 }
 

@@ -94,7 +94,7 @@ void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *recor
     *completed = (wf_completed){.slot = record->slot, .epoch = record->epoch, .offset = record->offset};
     slot->completed_sent++;
     self->finished_ns = weft_env_now_ns(env);
-    wf_work_observe_finished(slot, record, self->finished_ns);
+    wf_work_observe_finished(self, env, slot->sight, record);
     if (self->want_completions) tell_exporter(self, env, record, success);
     wf_work_go_home(self, record);
     if (was_head && slot->head) wf_lanes_urge(&self->lanes, slot->head);

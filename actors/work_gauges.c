@@ -11,11 +11,26 @@
 #include "histogram.h"
 #include "work_manager.h"
 
-/* Always on: 35 instructions of the 500 that a completion costs here (callgrind on x86-64). */
-void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns) {
+/* The year 2222: who produces writes what he likes, microseconds for example, and nanoseconds of it must not overflow.
+ */
+static const int64_t last_timestamp_ms = 7952342400000;
+
+/* Timestamps are of another clock. The distance is looked at with every question for gauges, not with every record. */
+static void look_at_clock(wf_work_manager_state *self, weft_env *env) {
+    self->wall_ahead_ns = weft_env_wall_ms(env) * 1000000 - (int64_t)weft_env_now_ns(env);
+}
+
+/* Always on: 75 instructions of the 500 that a completion costs here (callgrind on x86-64). */
+void wf_work_observe_finished(wf_work_manager_state *self, weft_env *env, wf_work_sight *sight,
+                              const wf_record *record) {
+    uint64_t now_ns = self->finished_ns;
     if (record->dispatch_ns == 0) return; /* it took over the result of an earlier flight, and never ran itself */
-    wf_histogram_add(&slot->sight->latency, now_ns - record->dispatch_ns);
-    wf_histogram_add(&slot->sight->wait, record->dispatch_ns - record->received_ns);
+    wf_histogram_add(&sight->latency, now_ns - record->dispatch_ns);
+    wf_histogram_add(&sight->wait, record->dispatch_ns - record->received_ns);
+    if (record->timestamp_ms < 0 || record->timestamp_ms > last_timestamp_ms) return;
+    if (self->wall_ahead_ns == 0) look_at_clock(self, env);
+    int64_t age_ns = (int64_t)now_ns + self->wall_ahead_ns - record->timestamp_ms * 1000000;
+    wf_histogram_add(&sight->end_to_end, age_ns > 0 ? (uint64_t)age_ns : 0);
 }
 
 void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record) {
@@ -59,6 +74,7 @@ static void fill_gauges(const wf_work_manager_state *self, uint32_t index, wf_ga
     metrics->latency = slot->sight->latency;
     metrics->wait = slot->sight->wait;
     metrics->execution = slot->sight->execution;
+    metrics->end_to_end = slot->sight->end_to_end;
     memcpy(metrics->last_error, slot->sight->last_error, sizeof metrics->last_error);
 }
 
@@ -80,6 +96,7 @@ static void send_queues(const wf_work_manager_state *self, weft_env *env, weft_a
 void wf_work_on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
     wf_work_manager_state *self = state;
     wf_work_outbox gauges = {0};
+    look_at_clock(self, env);
     for (uint32_t i = 0; i < self->slot_count; i++)
         if (self->slots[i].phase != WF_WORK_GONE) fill_gauges(self, i, wf_work_append(&gauges, sizeof(wf_gauges)));
     wf_work_send_all(env, message->from, WF_MSG_GAUGES, &gauges, sizeof(wf_gauges));

@@ -75,6 +75,7 @@ typedef struct wf_work_sight {
     weft_histogram latency;
     weft_histogram wait;
     weft_histogram execution;
+    weft_histogram end_to_end;
     char last_error[WEFT_ERROR_TEXT_BYTES];
 } wf_work_sight;
 
@@ -127,6 +128,7 @@ typedef struct wf_work_manager_state {
     uint32_t slot_count;
     uint64_t maps_refused; /* committed maps that reached beyond the log */
     uint64_t begun_ns;     /* when the first record was lent, */
+    int64_t wall_ahead_ns; /* of the monotonic clock; 0: not looked yet */
     uint64_t finished_ns;  /* when the last one was finished; 0: none was */
     uint32_t active_count; /* slots that are not GONE */
     uint32_t lent_records;
@@ -180,7 +182,8 @@ void wf_work_fence(wf_work_manager_state *self, wf_work_slot *slot);
 void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *record, bool success);
 
 /* work_gauges.c */
-void wf_work_observe_finished(wf_work_slot *slot, const wf_record *record, uint64_t now_ns);
+void wf_work_observe_finished(wf_work_manager_state *self, weft_env *env, wf_work_sight *sight,
+                              const wf_record *record);
 void wf_work_observe_failure(wf_work_slot *slot, const wf_record *record);
 
 void wf_work_on_done(void *state, weft_env *env, const weft_message *message);

@@ -70,6 +70,7 @@ static void audit_blocking(const sim_truth *truth, const sim_log *log, const wf_
 static void audit_times(const sim_log *log, const weft_partition_metrics *metrics) {
     uint64_t latency = wf_histogram_count(&metrics->latency), finished = metrics->succeeded + metrics->failed;
     must_equal(log, "count of wait times", (int64_t)wf_histogram_count(&metrics->wait), (int64_t)latency);
+    must_equal(log, "count of end-to-end times", (int64_t)wf_histogram_count(&metrics->end_to_end), (int64_t)latency);
     SIM_CHECK(latency <= finished, "%llu records were measured, %llu were finished", (unsigned long long)latency,
               (unsigned long long)finished);
 }

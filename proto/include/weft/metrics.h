@@ -57,6 +57,7 @@ typedef struct weft_partition_metrics {
     weft_histogram latency;           /* of finished records: from the last dispatch to the completion */
     weft_histogram wait;              /* of the same: from Kafka to that dispatch */
     weft_histogram execution;         /* of attempts: their share of the time that their slice took */
+    weft_histogram end_to_end;        /* of finished records: from Kafka's timestamp, where there is one */
     char last_error[WEFT_ERROR_TEXT_BYTES]; /* reason of the last failed attempt, cut short; "": none failed */
 } weft_partition_metrics;
 
@@ -70,6 +71,7 @@ typedef struct weft_topic_metrics {
     uint64_t metadata_bytes; /* the largest of its partitions */
     weft_histogram wait;
     weft_histogram execution;
+    weft_histogram end_to_end;
 } weft_topic_metrics;
 
 /* Records that wait in lanes, by virtual partition: the keys of a topic are spread over virtual.partitions groups by
