@@ -229,6 +229,10 @@ static void put_queues(const exporter *self, weft_metrics *report) {
     /* Whose queues are named has a partition in the report, and its copy of the name. */
     for (size_t i = 0; i < report->queue_count; i++) {
         size_t p = 0;
+        if (i > 0 && self->queues[i].topic == self->queues[i - 1].topic) { /* those of a topic come together */
+            report->queues[i].topic = report->queues[i - 1].topic;
+            continue;
+        }
         while (p < report->partition_count && strcmp(report->partitions[p].topic, report->queues[i].topic) != 0) p++;
         WF_CHECK(p < report->partition_count);
         report->queues[i].topic = report->partitions[p].topic;
@@ -324,7 +328,7 @@ static void publish(exporter *self, weft_env *env) {
     page->made_wall_ms = weft_env_wall_ms(env);
     wf_exposition_fit(page);
     if (page->left_out && !self->left_out_logged)
-        weft_env_log(env, WEFT_LOG_WARN, "not all partitions fit into metrics.max.series=%llu left_out_series=%llu",
+        weft_env_log(env, WEFT_LOG_WARN, "not all series fit into metrics.max.series=%llu left_out_series=%llu",
                      (unsigned long long)page->limits.max_series, (unsigned long long)page->left_out);
     self->left_out_logged = page->left_out > 0;
     wf_pages_publish(self->options.pages, page);

@@ -215,7 +215,7 @@ static void put_family(wf_buffer *buffer, const wf_page *page, int first, int la
         put_subject(buffer, first, last, &of);
         break;
     case WF_METRIC_TOPIC:
-        for (size_t i = 0; i < metrics->topic_count; i++) {
+        for (size_t i = 0; i < page->topics_shown; i++) {
             of.topic = &metrics->topics[i];
             put_subject(buffer, first, last, &of);
         }
@@ -227,7 +227,7 @@ static void put_family(wf_buffer *buffer, const wf_page *page, int first, int la
         }
         break;
     case WF_METRIC_QUEUE:
-        for (size_t i = 0; i < metrics->queue_count; i++) {
+        for (size_t i = 0; i < page->queues_shown; i++) {
             of.queue = &metrics->queues[i];
             put_subject(buffer, first, last, &of);
         }
@@ -255,13 +255,23 @@ static uint64_t series_of(wf_metric_scope scope) {
     return count;
 }
 
+static size_t fit(size_t count, uint64_t each, uint64_t *room) {
+    size_t shown = count < *room / each ? count : (size_t)(*room / each);
+    *room -= shown * each;
+    return shown;
+}
+
+/* Topics first, which are few and sum up; then partitions, for their lag; then the depths of queues. */
 void wf_exposition_fit(wf_page *page) {
     const weft_metrics *metrics = page->metrics;
-    uint64_t others = series_of(WF_METRIC_SYSTEM) + series_of(WF_METRIC_BUILD) +
-                      series_of(WF_METRIC_TOPIC) * metrics->topic_count +
-                      series_of(WF_METRIC_QUEUE) * metrics->queue_count;
-    uint64_t each = series_of(WF_METRIC_PARTITION);
-    uint64_t room = page->limits.max_series > others ? (page->limits.max_series - others) / each : 0;
-    page->partitions_shown = metrics->partition_count < room ? metrics->partition_count : (size_t)room;
-    page->left_out = (metrics->partition_count - page->partitions_shown) * each;
+    uint64_t topic = series_of(WF_METRIC_TOPIC), queue = series_of(WF_METRIC_QUEUE);
+    uint64_t partition = series_of(WF_METRIC_PARTITION);
+    uint64_t always = series_of(WF_METRIC_SYSTEM) + series_of(WF_METRIC_BUILD);
+    uint64_t room = page->limits.max_series > always ? page->limits.max_series - always : 0;
+    page->topics_shown = fit(metrics->topic_count, topic, &room);
+    page->partitions_shown = fit(metrics->partition_count, partition, &room);
+    page->queues_shown = metrics->queue_count * queue <= room ? metrics->queue_count : 0;
+    page->left_out = (metrics->topic_count - page->topics_shown) * topic +
+                     (metrics->queue_count - page->queues_shown) * queue +
+                     (metrics->partition_count - page->partitions_shown) * partition;
 }

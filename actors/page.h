@@ -64,6 +64,8 @@ typedef struct wf_page {
     uint64_t made_ns;     /* monotonic */
     int64_t made_wall_ms;
     size_t partitions_shown;                     /* of the metrics' partitions, the first ones */
+    size_t topics_shown;                         /* of its topics, the first ones */
+    size_t queues_shown;                         /* all of its queues, or none */
     uint64_t left_out;                           /* series */
     _Atomic(wf_body *) bodies[WF_FORM_COUNT][2]; /* as it is, compressed */
 } wf_page;
