@@ -317,6 +317,7 @@ static weft_status spawn_sight(weft_consumer *consumer, uint32_t manager_loop) {
                                     .encoder = cast->encoder,
                                     .engine = has_processes(consumer) ? cast->first_worker : 0,
                                     .tick_ns = (uint64_t)consumer->options.tick_ms * ms,
+                                    .system = consumer->system,
                                     .pages = consumer->pages,
                                     .limits = limits_shown(&consumer->options),
                                     .build = build_shown(consumer)};

@@ -12,6 +12,7 @@
  */
 #include "exporter.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "histogram.h"
 #include "messages.h"
 #include "pages.h"
+#include "system.h"
 
 enum { TIMER_TICK = 0, SUBSCRIBERS_MAX = 16, ASKS_MAX = 16 };
 
@@ -316,10 +318,24 @@ static void send_snapshots(exporter *self, weft_env *env) {
     }
 }
 
+/* The loops of the ring and its neighbours; workers have consumer_exec_seconds, and there may be thousands. */
+static void put_loops(const struct wf_system *system, wf_page *page) {
+    const char *name;
+    uint64_t cpu_ns;
+    for (uint32_t loop = 1; system && page->loop_count < WF_PAGE_LOOPS_MAX; loop++) {
+        if (!wf_system_loop_cpu(system, loop, &name, &cpu_ns)) return;
+        if (strncmp(name, "worker-", 7) == 0) continue;
+        wf_loop_time *time = &page->loops[page->loop_count++];
+        snprintf(time->name, sizeof time->name, "%s", name);
+        time->cpu_ns = cpu_ns;
+    }
+}
+
 static void publish(exporter *self, weft_env *env) {
     wf_page *page = wf_page_new(make_report(self, env));
     WF_CHECK(page != NULL);
     page->process = wf_process_read();
+    put_loops(self->options.system, page);
     page->limits = self->options.limits;
     page->build = self->options.build;
     for (size_t i = 0; i < sizeof page->requests / sizeof page->requests[0]; i++)

@@ -10,6 +10,7 @@
 #include "weft/actor.h"
 
 struct wf_pages;
+struct wf_system;
 
 /* Argument of the class; copied by init. */
 typedef struct wf_exporter_options {
@@ -19,8 +20,9 @@ typedef struct wf_exporter_options {
     weft_actor_id encoder;
     weft_actor_id engine; /* of processes; 0: threads have nothing to say */
     uint64_t tick_ns;
-    struct wf_pages *pages; /* gets a new page each tick; NULL: nobody looks */
-    wf_limits limits;       /* of the page, these two */
+    struct wf_system *system; /* whose loops are shown; NULL: none */
+    struct wf_pages *pages;   /* gets a new page each tick; NULL: nobody looks */
+    wf_limits limits;         /* of the page, these two */
     wf_build build;
 } wf_exporter_options;
 

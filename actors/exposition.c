@@ -42,6 +42,7 @@ typedef struct subject {
     const weft_topic_metrics *topic;
     const weft_partition_metrics *partition;
     const weft_queue_metrics *queue;
+    const wf_loop_time *loop;
 } subject;
 
 typedef struct reading {
@@ -61,7 +62,8 @@ typedef reading (*reader)(const subject *of);
     const weft_topic_metrics *topic = (of)->topic;                                                                     \
     const weft_partition_metrics *partition = (of)->partition;                                                         \
     const weft_queue_metrics *queue = (of)->queue;                                                                     \
-    (void)system, (void)topic, (void)partition, (void)queue
+    const wf_loop_time *loop = (of)->loop;                                                                             \
+    (void)system, (void)topic, (void)partition, (void)queue, (void)loop
 #define SAMPLE(id, value, expression)                                                                                  \
     static reading JOIN(read_##id##_, __LINE__)(const subject *of) {                                                   \
         UNPACK(of);                                                                                                    \
@@ -167,6 +169,7 @@ static void put_sample(wf_buffer *buffer, const char *name, const char *suffix, 
         put_label(buffer, &separator, "topic", of->queue->topic);
         put_number_label(buffer, &separator, "virtual_partition", of->queue->virtual_partition);
     }
+    if (of->loop) put_label(buffer, &separator, "loop", of->loop->name);
     if (info->scope == WF_METRIC_BUILD) put_build_labels(buffer, &separator, &of->page->build);
     if (*info->label) put_label(buffer, &separator, info->label, row->label);
     if (le) put_label(buffer, &separator, "le", le);
@@ -226,6 +229,12 @@ static void put_family(wf_buffer *buffer, const wf_page *page, int first, int la
             put_subject(buffer, first, last, &of);
         }
         break;
+    case WF_METRIC_LOOP:
+        for (size_t i = 0; i < page->loop_count; i++) {
+            of.loop = &page->loops[i];
+            put_subject(buffer, first, last, &of);
+        }
+        break;
     case WF_METRIC_QUEUE:
         for (size_t i = 0; i < page->queues_shown; i++) {
             of.queue = &metrics->queues[i];
@@ -266,7 +275,8 @@ void wf_exposition_fit(wf_page *page) {
     const weft_metrics *metrics = page->metrics;
     uint64_t topic = series_of(WF_METRIC_TOPIC), queue = series_of(WF_METRIC_QUEUE);
     uint64_t partition = series_of(WF_METRIC_PARTITION);
-    uint64_t always = series_of(WF_METRIC_SYSTEM) + series_of(WF_METRIC_BUILD);
+    uint64_t always =
+        series_of(WF_METRIC_SYSTEM) + series_of(WF_METRIC_BUILD) + series_of(WF_METRIC_LOOP) * page->loop_count;
     uint64_t room = page->limits.max_series > always ? page->limits.max_series - always : 0;
     page->topics_shown = fit(metrics->topic_count, topic, &room);
     page->partitions_shown = fit(metrics->partition_count, partition, &room);

@@ -22,6 +22,7 @@ typedef enum wf_metric_scope {
     WF_METRIC_PARTITION,
     WF_METRIC_QUEUE,
     WF_METRIC_BUILD,
+    WF_METRIC_LOOP,
 } wf_metric_scope;
 
 typedef struct wf_metric_info {

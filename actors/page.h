@@ -55,9 +55,19 @@ typedef struct wf_body {
     char bytes[];
 } wf_body;
 
+/* CPU time of a loop. */
+typedef struct wf_loop_time {
+    char name[16]; /* cut short */
+    uint64_t cpu_ns;
+} wf_loop_time;
+
+enum { WF_PAGE_LOOPS_MAX = 8 };
+
 typedef struct wf_page {
     weft_metrics *metrics; /* malloc'ed */
     wf_process_metrics process;
+    wf_loop_time loops[WF_PAGE_LOOPS_MAX];
+    uint32_t loop_count;
     wf_limits limits;
     wf_build build;
     uint64_t requests[6]; /* HTTP answers so far, by the first digit of their status */

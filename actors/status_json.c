@@ -187,6 +187,10 @@ void wf_status_render_json(const wf_page *page, wf_buffer *buffer) {
         json_object_set_new(root, "workers", processes(metrics));
     }
     json_object_set_new(root, "limits", limits(&page->limits));
+    json_t *loops = json_object();
+    for (uint32_t i = 0; i < page->loop_count; i++)
+        json_object_set_new(loops, page->loops[i].name, json_real((double)page->loops[i].cpu_ns / 1e9));
+    json_object_set_new(root, "loop_cpu_seconds", loops);
     json_object_set_new(
         root, "memory",
         json_pack("{s:I, s:I, s:I, s:o}", "held_bytes", (json_int_t)metrics->system.held_bytes, "in_flight_bytes",

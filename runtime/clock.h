@@ -13,4 +13,10 @@ uint64_t wf_clock_now_ns(void);
 /* Wall-clock time since 1970, for display and for comparison with the timestamps of records. Thread: any. */
 int64_t wf_clock_wall_ms(void);
 
+/* The clock of the calling thread's CPU time, for wf_clock_cpu_ns(); never 0. */
+int64_t wf_clock_of_thread(void);
+
+/* CPU time so far by such a clock. 0: the thread has ended. Thread: any. */
+uint64_t wf_clock_cpu_ns(int64_t clock);
+
 #endif

@@ -227,6 +227,7 @@ static void close_outboxes(wf_loop *loop) {
 static void *loop_main(void *argument) {
     wf_loop *loop = argument;
     pthread_setname_np(pthread_self(), loop->name);
+    atomic_store(&loop->cpu_clock, wf_clock_of_thread());
     loop->now_ns = wf_clock_now_ns();
     for (uint32_t i = 0; i < loop->actor_count; i++) wf_actor_start(&loop->actors[i]->actor);
     wf_header ready = {.type = WF_SYSTEM_READY, .from = 0, .to = WF_PROGRAM};

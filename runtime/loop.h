@@ -13,6 +13,7 @@
 #define WF_LOOP_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "actor.h"
 #include "mailbox.h"
@@ -45,6 +46,7 @@ struct wf_loop {
     uint32_t actor_count;
     uint64_t now_ns;
     pthread_t thread;
+    _Atomic int64_t cpu_clock; /* of the thread, set by itself; 0: it does not run yet */
     bool started;
     bool exit;
     bool left; /* could not be joined */

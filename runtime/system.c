@@ -138,6 +138,14 @@ weft_status wf_system_start(wf_system *system) {
     return WEFT_OK;
 }
 
+bool wf_system_loop_cpu(const wf_system *system, uint32_t loop, const char **ret_name, uint64_t *ret_ns) {
+    if (loop == 0 || loop >= system->directory.loop_count) return false;
+    int64_t clock = atomic_load(&system->loops[loop]->cpu_clock);
+    *ret_name = system->loops[loop]->name;
+    *ret_ns = clock ? wf_clock_cpu_ns(clock) : 0;
+    return *ret_ns > 0;
+}
+
 void wf_system_send(wf_system *system, weft_actor_id to, uint32_t type, const void *body, size_t bytes) {
     wf_header header = {.type = (uint16_t)type, .from = WF_PROGRAM, .to = (uint16_t)to};
     wf_loop_send(system->loops[0], header, body, bytes, false);

@@ -48,6 +48,10 @@ weft_actor_id wf_system_next_id(const wf_system *system);
 /* Start all threads; returns when every actor's on_start has run. On failure everything that ran has been stopped. */
 weft_status wf_system_start(wf_system *system);
 
+/* CPU time of a loop's thread so far, and the loop's name. Thread: one of the system's. False: there is no such loop,
+ * or its thread does not run. */
+bool wf_system_loop_cpu(const wf_system *system, uint32_t loop, const char **ret_name, uint64_t *ret_ns);
+
 void wf_system_send(wf_system *system, weft_actor_id to, uint32_t type, const void *body, size_t bytes);
 
 /* Wait for a message to the program, at most until `deadline_ns` (0: don't wait; UINT64_MAX: for ever), or until `fd`

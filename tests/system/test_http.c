@@ -111,6 +111,11 @@ Test(http, scrapes__through_rebalances__series_vanish_and_come_back_with_their_t
     await_value(port, "consumer_queue_wait_seconds_count{", RECORDS);
     await_value(port, "consumer_parallel_lag{", 0);
     expect_status(port, "/readyz", "HTTP/1.1 200");
+    char *page = scrape_get(port, "/metrics");
+    double cpu = sum_of(scrape_body(page), "consumer_loop_cpu_seconds_total{loop=\""),
+           all = sum_of(scrape_body(page), "process_cpu");
+    cr_assert(cpu > 0 && cpu <= all + 0.1, "loops took %g s of %g", cpu, all);
+    free(page);
 
     harness *second = harness_start(&member);
     /* The page of the first has two for a moment while all four go and come: the second tells when it is over. */

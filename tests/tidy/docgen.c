@@ -207,6 +207,8 @@ static const char *labels_of(wf_metric_scope scope) {
         return "`topic` `partition`";
     case WF_METRIC_QUEUE:
         return "`topic` `virtual_partition`";
+    case WF_METRIC_LOOP:
+        return "`loop`";
     case WF_METRIC_BUILD:
         return "the versions";
     }

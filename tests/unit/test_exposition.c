@@ -49,6 +49,8 @@ static wf_page *given_page(uint64_t max_series) {
     page->limits = (wf_limits){.group = "g", .ordering = "key", .engine = "async", .max_series = max_series};
     page->build = (wf_build){"1", "gcc \"12\"", "2", "4", "1.15"};
     page->process.max_fds = INFINITY;
+    page->loops[0] = (wf_loop_time){.name = "poller", .cpu_ns = 1500000000};
+    page->loop_count = 1;
     wf_exposition_fit(page);
     return page;
 }
@@ -85,6 +87,7 @@ Test(exposition, text__seed_metrics__names_types_labels_values) {
         "\nconsumer_metadata_size_bytes{topic=\"orders\"} 0\n",
         "\nconsumer_metadata_size_bytes{topic=\"a\\\"b\\\\c\\nd\xef\xbf\xbd\xef\xbf\xbd\"} 0\n",
         "\nprocess_max_fds +Inf\n",
+        "\nconsumer_loop_cpu_seconds_total{loop=\"poller\"} 1.5\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) expect_line(text, lines[i]);
     cr_assert_null(strstr(text, "consumer_parallel_lag{topic=\"orders\",partition=\"3\"}"),
