@@ -337,7 +337,7 @@ void options_help(void) {
          "weft-bench compare A.json B.json      what B does faster or slower than A, and what is noise\n"
          "weft-bench gate [--floors FILE] FILE ...   do the results keep the floors? (bench/floors.json)\n"
          "weft-bench plot [--output-dir DIR] FILE ...   pictures, by gnuplot\n"
-         "weft-bench markdown FILE ...          the tables of docs/performance.md\n\n"
+         "weft-bench markdown [--machine] FILE ...   the tables of docs/performance.md\n\n"
          "Options marked with ... take several, separated by commas, and run each with each.\n");
     for (size_t i = 0; i < ROWS; i++) {
         char left[64];

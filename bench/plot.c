@@ -49,25 +49,25 @@ static size_t put_scaling(FILE *out, const json_t *results) {
     size_t index, blocks = 0;
     json_t *entry, *series = json_object();
     json_array_foreach(json_object_get(results, "results"), index, entry) {
-        char name[200], point[64];
+        char name[200], slots[32];
         stats_spread rate;
         if (results_spread(entry, "work_tps", &rate) == 0 || results_number(entry, "slots") < 1) continue;
-        snprintf(name, sizeof name, "%s %s %s%s %.0f B", results_text(entry, "workload"),
+        snprintf(name, sizeof name, "%s %s %s %s %.0f B", results_text(entry, "workload"),
                  results_text(entry, "ordering"), results_text(entry, "run_type"),
                  results_text(entry, "worker_language"), results_number(entry, "value_bytes"));
-        snprintf(point, sizeof point, "%.0f %.9g", results_number(entry, "slots"), rate.median / 1e3);
+        snprintf(slots, sizeof slots, "%.0f", results_number(entry, "slots"));
         json_t *points = json_object_get(series, name);
-        if (!points) json_object_set_new(series, name, points = json_array());
-        json_array_append_new(points, json_string(point));
+        if (!points) json_object_set_new(series, name, points = json_object());
+        json_object_set_new(points, slots, json_real(rate.median / 1e3));
     }
     fputs("$scaling << END\n", out);
-    const char *name;
-    json_t *points, *point;
+    const char *name, *x;
+    json_t *points, *y;
     json_object_foreach(series, name, points) {
-        if (json_array_size(points) < 2) continue;
+        if (json_object_size(points) < 2) continue;
         fprintf(out, "%s\"%s\"\n", blocks++ ? "\n\n" : "", name);
-        json_array_foreach(points, index, point) {
-            fprintf(out, "%s\n", json_string_value(point));
+        json_object_foreach(points, x, y) {
+            fprintf(out, "%s %.9g\n", x, json_number_value(y));
         }
     }
     fputs("END\n", out);
@@ -79,20 +79,22 @@ static void put_script(FILE *out, const json_t *results, const char *stem) {
     size_t rates = put_throughput(out, results), latencies = put_latency(out, results),
            series = put_scaling(out, results);
     fputs("set terminal svg size 1000,600 dynamic background 'white'\nset style fill solid 0.6\nset grid ytics\n"
-          "set xtics rotate by -40 noenhanced\nset key noenhanced\n",
+          "set xtics rotate by -40 noenhanced\nset key noenhanced outside\n",
           out);
-    if (rates > 0)
+    if (rates > 1)
         fprintf(out,
                 "set output '%s-throughput.svg'\nset ylabel '1000 records/s'\nset boxwidth 0.7\nset yrange [0:*]\n"
                 "plot $throughput using 0:2:xtic(1) with boxes notitle, "
                 "'' using 0:2:3:4 with yerrorbars lc black pt 0 notitle\n",
                 stem);
-    if (latencies > 0)
-        fprintf(out,
-                "set output '%s-latency.svg'\nset ylabel 'microseconds'\nset yrange [*:*]\nset logscale y\n"
-                "plot for [i=2:5] $latency using 0:i:xtic(1) with linespoints title word('p50 p90 p99 p99.9', i-1)\n"
-                "unset logscale y\n",
-                stem);
+    if (latencies > 1)
+        fprintf(
+            out,
+            "set output '%s-latency.svg'\nset ylabel 'microseconds'\nset yrange [*:*]\nset logscale y\nset offsets "
+            "0.5, 0.5, 0, 0\n"
+            "plot for [i=2:5] $latency using 0:i:xtic(1) with points pt 7 ps 1.5 title word('p50 p90 p99 p99.9', i-1)\n"
+            "unset logscale y\nunset offsets\nset offsets 0.5, 0.5, 0, 0\n",
+            stem);
     if (series > 0)
         fprintf(out,
                 "set output '%s-scaling.svg'\nset xlabel 'workers or threads'\nset ylabel '1000 records/s'\n"
@@ -146,12 +148,17 @@ int plot_main(int argc, char **argv) {
 }
 
 int markdown_main(int argc, char **argv) {
-    for (int i = 0; i < argc; i++) {
+    bool machine = argc > 0 && strcmp(argv[0], "--machine") == 0;
+    for (int i = machine; i < argc; i++) {
         json_t *results = results_read(argv[i]);
         if (!results) return 2;
-        results_print_markdown(results);
+        if (machine)
+            results_print_machine(results);
+        else
+            results_print_markdown(results);
         json_decref(results);
     }
-    if (argc == 0) fputs("weft-bench markdown FILE ...\n", stderr);
-    return argc > 0 ? 0 : 2;
+    if (argc > machine) return 0;
+    fputs("weft-bench markdown [--machine] FILE ...\n", stderr);
+    return 2;
 }

@@ -87,6 +87,9 @@ make_page() {
     tables=$(mktemp)
     rm -f docs/performance/*.svg
     for part in $parts; do
+        [ ! -f "$record/$part.json" ] || { echo && "$bench" markdown --machine "$record/$part.json" && break; }
+    done >"$tables"
+    for part in $parts; do
         [ -f "$record/$part.json" ] || continue
         "$bench" plot --output-dir docs/performance "$record/$part.json" >/dev/null || return 1
         { echo; echo "### $part"; echo; "$bench" markdown "$record/$part.json" || return 1; echo; } >>"$tables"

@@ -32,6 +32,7 @@ json_t *results_read(const char *path);
 
 void results_print(const json_t *results);
 void results_print_markdown(const json_t *results);
+void results_print_machine(const json_t *results); /* one line */
 
 /* Of the valid samples of an entry. Returns how many there are; `ret_spread` is untouched when none. */
 size_t results_spread(const json_t *entry, const char *field, stats_spread *ret_spread);
