@@ -189,10 +189,10 @@ json_t *child_run(int argc, char **argv, const bench_options *options, const ben
         over = now_ns() - begin_ns > limit_ns;
     }
     atomic_store(&self.stop_producing, true);
-    close(self.answers);
     int status = finish(&self, over ? 0 : 5000);
-    close(self.lines);
     if (self.produces) pthread_join(self.producer, NULL);
+    close(self.answers);
+    close(self.lines);
     free(self.text);
     json_t *sample = self.sample;
     if (!sample && over) sample = failed("the run said nothing more and was killed");

@@ -42,7 +42,7 @@ static judge_tally *tally_of(handlers *self) {
     if (index >= THREADS_MAX) abort();
     if (self->run->options->rate > 0) own_added = self->added[index] = calloc(1, sizeof(times));
     own_tally = &self->tallies[index];
-    own_tally->first_ns = now_ns();
+    atomic_store_explicit(&own_tally->first_ns, now_ns(), memory_order_relaxed);
     return own_tally;
 }
 
@@ -167,7 +167,7 @@ uint64_t handlers_done(const handlers *self) {
 uint64_t handlers_first_ns(const handlers *self) {
     uint64_t first_ns = 0;
     for (unsigned i = 0; i < atomic_load(&self->threads); i++) {
-        uint64_t at_ns = self->tallies[i].first_ns;
+        uint64_t at_ns = atomic_load_explicit(&self->tallies[i].first_ns, memory_order_relaxed);
         if (at_ns && (!first_ns || at_ns < first_ns)) first_ns = at_ns;
     }
     return first_ns;

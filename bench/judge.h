@@ -26,7 +26,7 @@ uint64_t judge_bytes(const judge *self);
 typedef struct judge_tally {
     _Alignas(64) _Atomic uint64_t records;
     _Atomic uint64_t positions; /* sum of hashes */
-    uint64_t first_ns;          /* of its first record */
+    _Atomic uint64_t first_ns;  /* of its first record; 0: none yet */
 } judge_tally;
 
 static inline uint64_t judge_hash(int32_t partition, int64_t offset) {

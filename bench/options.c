@@ -263,7 +263,8 @@ static void read_arguments(int argc, char **argv, bench_options *options) {
 /* Options of weft, by weft's own rules. */
 static void check_settings(const bench_options *options) {
     weft_config *config = NULL;
-    if (options->setting_count == 0 || weft_config_new(&config) != WEFT_OK) return;
+    if (weft_config_new(&config) != WEFT_OK) return;
+    weft_config_set(config, "log.level", options->log_level);
     weft_config_set(config, "topics", "t");
     weft_config_set(config, "bootstrap.servers", "b:1");
     for (size_t i = 0; i < options->setting_count; i++) {
@@ -273,7 +274,7 @@ static void check_settings(const bench_options *options) {
         weft_config_set(config, name, value + 1);
     }
     char *found = weft_config_problems(config);
-    if (found) complain("--set: %s", found);
+    if (found) complain("--set, --log-level: %s", found);
     free(found);
     weft_config_free(&config);
 }

@@ -8,7 +8,7 @@
 #include <librdkafka/rdkafka.h>
 
 enum {
-    PATIENCE_MS = 60000,
+    PATIENCE_MS = 30000,
     LEAD_NS = 20000000,
     EMBEDDED_BYTES = 5 << 20,
     EMBEDDED_BATCHES = 100000,

@@ -378,6 +378,8 @@ Test(bench, options__all_mistakes_are_told_and_nothing_starts) {
                  2);
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         cr_expect_not_null(strstr(text_of(self.output), told[i]), "not told: %s\n%s", told[i], text_of(self.output));
+    cr_expect_eq(bench_run(&self, "--log-level WARNING --modes async"), 2);
+    cr_expect_not_null(strstr(text_of(self.output), "log.level"), "%s", text_of(self.output));
     cr_expect_eq(bench_run(&self, "--set threads=many --modes async"), 2);
     cr_expect_not_null(strstr(text_of(self.output), "threads"), "%s", text_of(self.output));
     bench_close(&self);
