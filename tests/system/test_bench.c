@@ -255,7 +255,7 @@ static void expect_agreement(const char *mode) {
     snprintf(
         arguments, sizeof arguments,
         "--num-messages %d --num-partitions %d --key-distribution distinct --workloads sleep --worker-sleep-ms 0.2 "
-        "--modes %s --metrics-port %d --idle-sec 4 --json-output %%J",
+        "--modes %s --metrics-port %d --idle-sec 3 --json-output %%J",
         RECORDS, PARTITIONS, mode, port);
     bench_start(&self, arguments);
     char *answer = scrape_until_all(&self, port, &pages);
@@ -286,6 +286,14 @@ Test(bench, async__progress_results_and_metrics_agree) {
 
 Test(bench, process__progress_results_and_metrics_agree) {
     expect_agreement("process");
+}
+
+Test(bench, inline__progress_results_and_metrics_agree) {
+    expect_agreement("inline");
+}
+
+Test(bench, pending__progress_results_and_metrics_agree) {
+    expect_agreement("pending");
 }
 
 /* --- runs that are no results */
@@ -392,5 +400,48 @@ Test(bench, more_than_the_embedded_broker_keeps__refused_before_anything_runs) {
     cr_expect_not_null(strstr(text_of(self.output), "keeps 5 MiB or 100,000 batches per partition"));
     cr_expect_eq(bench_run(&self, "--num-messages 40000 --num-partitions 1 --key-distribution null --modes raw-poll"),
                  0, "%s", text_of(self.output));
+    bench_close(&self);
+}
+
+/* --- the matrix */
+
+static void expect_line(const bench *self, const char *name, const char *ceiling) {
+    for (const char *at = text_of(self->output); at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL) {
+        size_t bytes = strcspn(at, "\n"), name_bytes = strlen(name), tail = strlen(ceiling);
+        if (strncmp(at, name, name_bytes) != 0 || at[name_bytes] != ' ') continue;
+        cr_expect(bytes > tail && strncmp(at + bytes - tail, ceiling, tail) == 0, "%.*s: not %s", (int)bytes, at,
+                  ceiling);
+        return;
+    }
+    cr_expect_fail("%s is not in the matrix:\n%s", name, text_of(self->output));
+}
+
+Test(bench, dry_run__each_with_each__and_what_can_not_be_beaten) {
+    static const char *const rows[][2] = {
+        {"raw-poll", "v100"},
+        {"sleep-partition-baseline", "ceiling 1.0 k/s"},
+        {"sleep-key-async", "ceiling 10.0 k/s"},        /* keys are fewer than threads */
+        {"sleep-partition-async", "ceiling 4.0 k/s"},   /* partitions are */
+        {"sleep-unordered-async", "ceiling 100.0 k/s"}, /* threads */
+        {"sleep-key-process-c-w1", "ceiling 1.0 k/s"},  /* workers */
+        {"sleep-key-process-python-w2", "ceiling 2.0 k/s"},
+        {"sleep-unordered-floor", "ceiling 100.0 k/s"},
+        {"none-key-async", "v100"},
+    };
+    bench self;
+    bench_open(&self);
+    cr_expect_eq(
+        bench_run(&self,
+                  "--dry-run --modes raw,baseline,async,process,floor --workloads none,sleep --worker-sleep-ms 1 "
+                  "--order key_hash,partition,unordered --concurrency 100 --workers 1,2 --worker-language "
+                  "c,python --num-keys 10 --num-partitions 4"),
+        0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) expect_line(&self, rows[i][0], rows[i][1]);
+    cr_expect_eq(bench_run(&self, "--dry-run --modes async --workloads sleep --worker-sleep-ms 1 --concurrency 100 "
+                                  "--key-distribution hot --hot-percent 50 --num-keys 1000"),
+                 0);
+    expect_line(&self, "sleep-key-async", "ceiling 2.0 k/s"); /* every second record is of the hot key */
+    cr_expect_eq(bench_run(&self, "--dry-run --modes raw,async --skip-raw --skip-async"), 2);
+    cr_expect_not_null(strstr(text_of(self.output), "nothing is left to run"));
     bench_close(&self);
 }
