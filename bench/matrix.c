@@ -105,6 +105,8 @@ static void name_cell(const bench_options *options, const bench_topic *topic, be
         const number_list *list = cell->mode == MODE_PENDING ? &options->pending : &options->concurrency;
         if (list->count > 1) append(name, bytes, "-c%u", cell->slots);
     }
+    if (!mode_is_raw(cell->mode) && work_lengths(options, cell->work.kind) > 1)
+        append(name, bytes, "-%gms", (double)cell->work.ns / 1e6);
     if (options->value_bytes.count > 1) append(name, bytes, "-v%zu", topic->value_bytes);
     if (options->partitions.count > 1) append(name, bytes, "-p%d", topic->partitions);
     if (options->keys.count > 1) append(name, bytes, "-k%llu", (unsigned long long)topic->keys);
@@ -148,19 +150,28 @@ static bool add_sizes(const bench_options *options, bench_matrix *matrix, bench_
     return fine;
 }
 
-/* One mode on one topic, with every work and order that makes a difference to it. */
+/* One work of one mode, in every order that makes a difference to it. */
+static bool add_orders(const bench_options *options, bench_matrix *matrix, bench_cell cell) {
+    bool fine = true;
+    for (size_t o = 0; o < options->orders.count && fine; o++) {
+        cell.order = (run_order)options->orders.values[o];
+        if (cell.mode == MODE_BASELINE) cell.order = ORDER_PARTITION; /* one thread: it can't do otherwise */
+        if (cell.mode == MODE_FLOOR) cell.order = ORDER_UNORDERED;
+        fine = add_sizes(options, matrix, cell);
+    }
+    return fine;
+}
+
 static bool add_mode(const bench_options *options, bench_matrix *matrix, size_t topic, bench_mode mode) {
     bench_cell cell = {.topic = topic, .mode = mode, .slots = 1};
     bool fine = true;
     if (mode_is_raw(mode)) return add_cell(options, matrix, cell);
     for (size_t w = 0; w < options->workloads.count && fine; w++) {
-        cell.work = work_of(options, (work_kind)options->workloads.values[w]);
-        if (mode == MODE_FLOOR && cell.work.kind == WORK_NONE) continue;
-        for (size_t o = 0; o < options->orders.count && fine; o++) {
-            cell.order = (run_order)options->orders.values[o];
-            if (mode == MODE_BASELINE) cell.order = ORDER_PARTITION; /* one thread: it can't do otherwise */
-            if (mode == MODE_FLOOR) cell.order = ORDER_UNORDERED;
-            fine = add_sizes(options, matrix, cell);
+        work_kind kind = (work_kind)options->workloads.values[w];
+        if (mode == MODE_FLOOR && kind == WORK_NONE) continue;
+        for (size_t length = 0; length < work_lengths(options, kind) && fine; length++) {
+            cell.work = work_of(options, kind, length);
+            fine = add_orders(options, matrix, cell);
         }
     }
     return fine;

@@ -9,7 +9,7 @@
 
 #include "weft/config.h"
 
-typedef enum option_type { NUMBER, NUMBERS, DECIMAL, TEXT, FLAG, NAMES, ONE_NAME, SETTING, REFUSED } option_type;
+typedef enum option_type { NUMBER, NUMBERS, DECIMALS, TEXT, FLAG, NAMES, ONE_NAME, SETTING, REFUSED } option_type;
 
 /* Where the names of a choice stand for its numbers; some have a second name. */
 static const char *const mode_names[] = {
@@ -52,8 +52,8 @@ static const option_row rows[] = {
     {"skip-reset", FLAG, AT(skip_reset), 0, 0, NULL, NULL, "use topics that are there, and leave them"},
     {"workloads", NAMES, AT(workloads), 0, 0, work_names, "none", "what a handler does"},
     {"order", NAMES, AT(orders), 0, 0, order_names, "key", "what has to stay in order"},
-    {"worker-sleep-ms", DECIMAL, AT(sleep_ms), 0, 3600000, NULL, "0.5", "sleep: for how long"},
-    {"worker-io-sleep-ms", DECIMAL, AT(io_ms), 0, 3600000, NULL, "0.5", "io: how long a descriptor is waited for"},
+    {"worker-sleep-ms", DECIMALS, AT(sleep_ms), 0, 3600000, NULL, "0.5", "sleep: for how long"},
+    {"worker-io-sleep-ms", DECIMALS, AT(io_ms), 0, 3600000, NULL, "0.5", "io: how long a descriptor is waited for"},
     {"worker-cpu-us", NUMBER, AT(cpu_us), 1, 1e9, NULL, "50", "cpu: processor time of the thread"},
     {"worker-cpu-iterations", NUMBER, AT(cpu_iterations), 0, 1e9, NULL, "0",
      "cpu: so many rounds over the value instead; a round is a hash (in Python SHA-256)"},
@@ -139,12 +139,12 @@ static void complain(const char *format, ...) {
 static bool read_number(const option_row *row, const char *text, double *ret_value) {
     char *end;
     double value = strtod(text, &end);
-    bool whole = row->type == DECIMAL || strspn(text, "0123456789") == strlen(text);
+    bool whole = row->type == DECIMALS || strspn(text, "0123456789") == strlen(text);
     if (*text && !*end && whole && isfinite(value) && value >= row->minimum && value <= row->maximum) {
         *ret_value = value;
         return true;
     }
-    complain("--%s %s: %s from %.15g to %.15g", row->name, text, row->type == DECIMAL ? "a number" : "a whole number",
+    complain("--%s %s: %s from %.15g to %.15g", row->name, text, row->type == DECIMALS ? "a number" : "a whole number",
              row->minimum, row->maximum);
     return false;
 }
@@ -163,23 +163,39 @@ static bool read_name(const option_row *row, const char *text, double *ret_value
     return false;
 }
 
-/* Each of a comma-separated list; a list replaces what was there. */
-static void read_list(const option_row *row, const char *text, number_list *list) {
+/* Each of a comma-separated list, once. Returns how many there are. */
+static size_t read_list(const option_row *row, const char *text, double ret_values[LIST_MAX]) {
     char *copy = strdup(text), *rest = copy;
-    list->count = 0;
+    size_t count = 0, most = row->type == ONE_NAME ? 1 : LIST_MAX;
     for (char *item; copy && (item = strsep(&rest, ","));) {
         double value;
         if (!(row->names ? read_name(row, item, &value) : read_number(row, item, &value))) continue;
         bool known = false;
-        for (size_t i = 0; i < list->count; i++) known |= list->values[i] == (uint64_t)value;
+        for (size_t i = 0; i < count; i++) known |= ret_values[i] == value;
         if (known) continue;
-        if (list->count == LIST_MAX || (row->type == ONE_NAME && list->count == 1)) {
-            complain("--%s %s: at most %d at once", row->name, text, row->type == ONE_NAME ? 1 : LIST_MAX);
+        if (count == most) {
+            complain("--%s %s: at most %zu at once", row->name, text, most);
             break;
         }
-        list->values[list->count++] = (uint64_t)value;
+        ret_values[count++] = value;
     }
     free(copy);
+    return count;
+}
+
+/* A list replaces what was there. */
+static void apply_list(const option_row *row, const char *text, void *field) {
+    double values[LIST_MAX];
+    size_t count = read_list(row, text, values);
+    number_list *numbers = field;
+    decimal_list *decimals = field;
+    if (row->type == DECIMALS) decimals->count = count;
+    if (row->type != DECIMALS) numbers->count = count;
+    for (size_t i = 0; i < count; i++)
+        if (row->type == DECIMALS)
+            decimals->values[i] = values[i];
+        else
+            numbers->values[i] = (uint64_t)values[i];
 }
 
 static void apply(const option_row *row, const char *text, bench_options *options) {
@@ -189,13 +205,11 @@ static void apply(const option_row *row, const char *text, bench_options *option
     case NUMBER:
         if (read_number(row, text, &value)) *(uint64_t *)(void *)field = (uint64_t)value;
         break;
-    case DECIMAL:
-        if (read_number(row, text, &value)) *(double *)(void *)field = value;
-        break;
     case NUMBERS:
+    case DECIMALS:
     case NAMES:
     case ONE_NAME:
-        read_list(row, text, (number_list *)(void *)field);
+        apply_list(row, text, field);
         break;
     case TEXT:
         if (!*text) complain("--%s: it must not be empty", row->name);
@@ -293,10 +307,17 @@ static bool has(const number_list *list, uint64_t value) {
     return false;
 }
 
+static double longest(const decimal_list *list) {
+    double most = 0;
+    for (size_t i = 0; i < list->count; i++)
+        if (list->values[i] > most) most = list->values[i];
+    return most;
+}
+
 /* What must fit together. */
 static void check(const bench_options *options) {
     double stall_ms = (double)options->stall_seconds * 1e3;
-    if (options->sleep_ms >= stall_ms || options->io_ms >= stall_ms)
+    if (longest(&options->sleep_ms) >= stall_ms || longest(&options->io_ms) >= stall_ms)
         complain("--stall-sec %llu: must be longer than the work of a record",
                  (unsigned long long)options->stall_seconds);
     if (has(&options->workloads, WORK_CPU) && (double)options->cpu_us / 1e3 >= stall_ms)
@@ -343,7 +364,7 @@ void options_help(void) {
     for (size_t i = 0; i < ROWS; i++) {
         char left[64];
         if (rows[i].type == REFUSED || !rows[i].help) continue;
-        bool many = rows[i].type == NUMBERS || rows[i].type == NAMES;
+        bool many = rows[i].type == NUMBERS || rows[i].type == DECIMALS || rows[i].type == NAMES;
         snprintf(left, sizeof left, "--%s%s", rows[i].name, many ? " ..." : "");
         printf("  %-28s %s", left, rows[i].help);
         if (rows[i].minimum < rows[i].maximum) printf("; %.15g to %.15g", rows[i].minimum, rows[i].maximum);
@@ -362,6 +383,12 @@ static json_t *list_json(const option_row *row, const number_list *list) {
     return array;
 }
 
+static json_t *decimals_json(const decimal_list *list) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++) json_array_append_new(array, json_real(list->values[i]));
+    return array;
+}
+
 json_t *options_json(const bench_options *options) {
     json_t *object = json_object(), *settings = json_array();
     for (size_t i = 0; i < ROWS; i++) {
@@ -372,8 +399,8 @@ json_t *options_json(const bench_options *options) {
         case NUMBER:
             value = json_integer((json_int_t) * (const uint64_t *)(const void *)field);
             break;
-        case DECIMAL:
-            value = json_real(*(const double *)(const void *)field);
+        case DECIMALS:
+            value = decimals_json((const decimal_list *)(const void *)field);
             break;
         case NUMBERS:
         case NAMES:

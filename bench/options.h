@@ -21,6 +21,11 @@ typedef struct number_list {
     size_t count;
 } number_list;
 
+typedef struct decimal_list {
+    double values[LIST_MAX];
+    size_t count;
+} decimal_list;
+
 typedef enum work_kind { WORK_NONE = 0, WORK_SLEEP, WORK_CPU, WORK_IO } work_kind;
 typedef enum run_order { ORDER_KEY = 0, ORDER_PARTITION, ORDER_UNORDERED } run_order;
 typedef enum key_spread { KEYS_UNIFORM = 0, KEYS_ZIPF, KEYS_HOT, KEYS_DISTINCT, KEYS_NULL } key_spread;
@@ -61,7 +66,7 @@ typedef struct bench_options {
     number_list observe, fault, pending; /* one each */
     uint64_t hot_percent, repetitions, rate, slice_records;
     uint64_t timeout_seconds, stall_seconds, idle_seconds, metrics_port;
-    double sleep_ms, io_ms;
+    decimal_list sleep_ms, io_ms;
     uint64_t cpu_us, cpu_iterations;
     bool skip_raw, skip_baseline, skip_async, skip_process, skip_reset, dry_run, help;
     const char *settings[SETTINGS_MAX]; /* of weft, "name=value" */

@@ -44,25 +44,53 @@ static size_t put_latency(FILE *out, const json_t *results) {
     return rows;
 }
 
-/* Rate by slots, a block for each series of more than one; "name" in the first line of a block. */
-static size_t put_scaling(FILE *out, const json_t *results) {
-    size_t index, blocks = 0;
+/* Rates over something that the runs of a file vary, a block for each series that has more than one of it. */
+typedef struct axis {
+    const char *block, *field, *label;
+    double scale;
+    bool logarithmic, names_slots; /* what else tells series apart: slots, or the time of the work */
+} axis;
+
+static const axis axes[] = {
+    {"scaling", "slots", "workers or threads", 1, false, false},
+    {"work", "work_ns", "ms of work", 1e-6, true, true},
+    {"keys", "keys", "keys", 1, true, true},
+    {"partitions", "partitions", "partitions", 1, true, true},
+};
+enum { AXES = sizeof axes / sizeof *axes };
+
+static void name_series(const axis *over, const json_t *entry, char *ret_name, size_t bytes) {
+    char slots[40] = "", work[40] = "";
+    if (over->names_slots) snprintf(slots, sizeof slots, " %.0f", results_number(entry, "slots"));
+    if (results_number(entry, "work_ns") > 0 && strcmp(over->field, "work_ns") != 0)
+        snprintf(work, sizeof work, " %g ms", results_number(entry, "work_ns") / 1e6);
+    snprintf(ret_name, bytes, "%s%s %s %s %s%s %.0f B", results_text(entry, "workload"), work,
+             results_text(entry, "ordering"), results_text(entry, "run_type"), results_text(entry, "worker_language"),
+             slots, results_number(entry, "value_bytes"));
+}
+
+static json_t *series_of(const axis *over, const json_t *results) {
+    size_t index;
     json_t *entry, *series = json_object();
     json_array_foreach(json_object_get(results, "results"), index, entry) {
-        char name[200], slots[32];
+        char name[200], x[32];
         stats_spread rate;
-        if (results_spread(entry, "work_tps", &rate) == 0 || results_number(entry, "slots") < 1) continue;
-        snprintf(name, sizeof name, "%s %s %s %s %.0f B", results_text(entry, "workload"),
-                 results_text(entry, "ordering"), results_text(entry, "run_type"),
-                 results_text(entry, "worker_language"), results_number(entry, "value_bytes"));
-        snprintf(slots, sizeof slots, "%.0f", results_number(entry, "slots"));
+        if (results_spread(entry, "work_tps", &rate) == 0 || results_number(entry, over->field) <= 0) continue;
+        name_series(over, entry, name, sizeof name);
+        snprintf(x, sizeof x, "%.9g", results_number(entry, over->field) * over->scale);
         json_t *points = json_object_get(series, name);
         if (!points) json_object_set_new(series, name, points = json_object());
-        json_object_set_new(points, slots, json_real(rate.median / 1e3));
+        json_object_set_new(points, x, json_real(rate.median / 1e3));
     }
-    fputs("$scaling << END\n", out);
+    return series;
+}
+
+/* Returns how many blocks; their names are the first lines. */
+static size_t put_series(FILE *out, const axis *over, const json_t *results) {
+    size_t blocks = 0;
+    json_t *series = series_of(over, results), *points, *y;
     const char *name, *x;
-    json_t *points, *y;
+    fprintf(out, "$%s << END\n", over->block);
     json_object_foreach(series, name, points) {
         if (json_object_size(points) < 2) continue;
         fprintf(out, "%s\"%s\"\n", blocks++ ? "\n\n" : "", name);
@@ -75,11 +103,20 @@ static size_t put_scaling(FILE *out, const json_t *results) {
     return blocks;
 }
 
+static void draw_series(FILE *out, const axis *over, size_t blocks, const char *stem) {
+    if (blocks == 0) return;
+    fprintf(out,
+            "set output '%s-%s.svg'\nset xlabel '%s'\nset ylabel '1000 records/s'\n%s\n"
+            "plot for [i=0:%zu] $%s index i using 1:2 with linespoints title columnheader(1)\n",
+            stem, over->block, over->label, over->logarithmic ? "set logscale x" : "unset logscale x", blocks - 1,
+            over->block);
+}
+
 static void put_script(FILE *out, const json_t *results, const char *stem) {
-    size_t rates = put_throughput(out, results), latencies = put_latency(out, results),
-           series = put_scaling(out, results);
+    size_t rates = put_throughput(out, results), latencies = put_latency(out, results), blocks[AXES];
+    for (size_t i = 0; i < AXES; i++) blocks[i] = put_series(out, &axes[i], results);
     fputs("set terminal svg size 1000,600 dynamic background 'white'\nset style fill solid 0.6\nset grid ytics\n"
-          "set xtics rotate by -40 noenhanced\nset key noenhanced outside\n",
+          "set xtics rotate by -40 noenhanced\nset key noenhanced outside bottom\n",
           out);
     if (rates > 1)
         fprintf(out,
@@ -88,19 +125,14 @@ static void put_script(FILE *out, const json_t *results, const char *stem) {
                 "'' using 0:2:3:4 with yerrorbars lc black pt 0 notitle\n",
                 stem);
     if (latencies > 1)
-        fprintf(
-            out,
-            "set output '%s-latency.svg'\nset ylabel 'microseconds'\nset yrange [*:*]\nset logscale y\nset offsets "
-            "0.5, 0.5, 0, 0\n"
-            "plot for [i=2:5] $latency using 0:i:xtic(1) with points pt 7 ps 1.5 title word('p50 p90 p99 p99.9', i-1)\n"
-            "unset logscale y\nunset offsets\nset offsets 0.5, 0.5, 0, 0\n",
-            stem);
-    if (series > 0)
         fprintf(out,
-                "set output '%s-scaling.svg'\nset xlabel 'workers or threads'\nset ylabel '1000 records/s'\n"
-                "set xtics norotate autofreq\nset yrange [0:*]\nset key outside bottom\n"
-                "plot for [i=0:%zu] $scaling index i using 1:2 with linespoints title columnheader(1)\n",
-                stem, series - 1);
+                "set output '%s-latency.svg'\nset ylabel 'microseconds'\nset yrange [*:*]\nset logscale y\n"
+                "set offsets 0.5, 0.5, 0, 0\n"
+                "plot for [i=2:5] $latency using 0:i:xtic(1) with points pt 7 ps 1.5 title word('p50 p90 p99 p99.9', "
+                "i-1)\nset nologscale y\nset offsets\n",
+                stem);
+    fputs("set xtics norotate autofreq\nset yrange [0:*]\n", out);
+    for (size_t i = 0; i < AXES; i++) draw_series(out, &axes[i], blocks[i], stem);
 }
 
 /* DIR/NAME without what follows the last dot. */

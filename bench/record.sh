@@ -47,15 +47,12 @@ part() {
     cpu-50us) # work that needs the processor: how workers scale
         args=(--num-messages "$(records 40000)" --value-bytes 100,1000,16000 --concurrency 2 --workloads cpu
             --worker-cpu-us 50 --modes raw-poll,async,process "${workers[@]}" --label 50us) ;;
-    sleep-100us)
-        args=(--num-messages "$(records 300000)" --concurrency 100 --workloads sleep --worker-sleep-ms 0.1
-            --modes floor,async --label 100us) ;;
-    sleep-1ms)
-        args=(--num-messages "$(records 500000)" --concurrency 100 --workloads sleep --worker-sleep-ms 1
-            --modes floor,async --label 1ms) ;;
-    sleep-10ms)
-        args=(--num-messages "$(records 100000)" --concurrency 100,1000 --workloads sleep --worker-sleep-ms 10
-            --modes floor,async --label 10ms) ;;
+    sleep) # work that waits: 100 threads, and what is left of bare sleeps
+        args=(--num-messages "$(records 200000)" --concurrency 100 --workloads sleep --worker-sleep-ms 0.1,1,10
+            --modes floor,async) ;;
+    sleep-1000) # ten times as many threads
+        args=(--num-messages "$(records 300000)" --concurrency 1000 --workloads sleep --worker-sleep-ms 10
+            --modes floor,async --label 10ms-c1000) ;;
     pending-10ms) # many records that wait, on two threads
         args=(--num-messages "$(records 800000)" --concurrency 2 --pending 2000 --workloads sleep --worker-sleep-ms 10
             --modes pending --label 10ms) ;;
@@ -78,7 +75,7 @@ part() {
     esac
 }
 
-parts="noop-100 noop-plain-100 noop-1000 noop-plain-1000 noop-16000 cpu-50us sleep-100us sleep-1ms sleep-10ms pending-10ms pending-10ms-1000 hot-key latency
+parts="noop-100 noop-plain-100 noop-1000 noop-plain-1000 noop-16000 cpu-50us sleep sleep-1000 pending-10ms pending-10ms-1000 hot-key latency
 flat-keys flat-partitions"
 
 # The tables of all parts, between the two marks of the page; what people wrote around them stays.

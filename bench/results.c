@@ -155,7 +155,9 @@ static bool is_reference(const json_t *entry, const json_t *like, const char *ty
     const char *own = results_text(entry, "run_type");
     if (strcmp(type, "raw") == 0 ? strncmp(own, "raw", 3) != 0 : strcmp(own, type) != 0) return false;
     if (strcmp(results_text(entry, "topic"), results_text(like, "topic")) != 0) return false;
-    if (same_work && strcmp(results_text(entry, "workload"), results_text(like, "workload")) != 0) return false;
+    if (same_work && (strcmp(results_text(entry, "workload"), results_text(like, "workload")) != 0 ||
+                      results_number(entry, "work_ns") != results_number(like, "work_ns")))
+        return false;
     return strcmp(type, "floor") != 0 || results_number(entry, "slots") == results_number(like, "slots");
 }
 

@@ -31,10 +31,14 @@ void sleep_until_ns(uint64_t at_ns) {
     }
 }
 
-bench_work work_of(const bench_options *options, work_kind kind) {
+size_t work_lengths(const bench_options *options, work_kind kind) {
+    return kind == WORK_SLEEP ? options->sleep_ms.count : kind == WORK_IO ? options->io_ms.count : 1;
+}
+
+bench_work work_of(const bench_options *options, work_kind kind, size_t length) {
     bench_work work = {.kind = kind};
-    if (kind == WORK_SLEEP) work.ns = (uint64_t)(options->sleep_ms * 1e6);
-    if (kind == WORK_IO) work.ns = (uint64_t)(options->io_ms * 1e6);
+    if (kind == WORK_SLEEP) work.ns = (uint64_t)(options->sleep_ms.values[length] * 1e6);
+    if (kind == WORK_IO) work.ns = (uint64_t)(options->io_ms.values[length] * 1e6);
     if (kind == WORK_CPU) work.iterations = options->cpu_iterations;
     if (kind == WORK_CPU && !work.iterations) work.ns = options->cpu_us * 1000;
     return work;

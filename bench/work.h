@@ -15,7 +15,9 @@ typedef struct bench_work {
     uint64_t iterations; /* cpu: rounds over the value instead; 0: by time */
 } bench_work;
 
-bench_work work_of(const bench_options *options, work_kind kind);
+/* The lengths of a kind that the options name, at least one; and the work of one of them. */
+size_t work_lengths(const bench_options *options, work_kind kind);
+bench_work work_of(const bench_options *options, work_kind kind, size_t length);
 
 /* Do it on the calling thread. */
 void work_do(const bench_work *work, const void *value, size_t value_bytes);
