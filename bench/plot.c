@@ -61,12 +61,13 @@ enum { AXES = sizeof axes / sizeof *axes };
 
 static void name_series(const axis *over, const json_t *entry, char *ret_name, size_t bytes) {
     char slots[40] = "", work[40] = "";
-    if (over->names_slots) snprintf(slots, sizeof slots, " %.0f", results_number(entry, "slots"));
+    const char *language = results_text(entry, "worker_language");
+    if (over->names_slots) snprintf(slots, sizeof slots, " %.0f at once,", results_number(entry, "slots"));
     if (results_number(entry, "work_ns") > 0 && strcmp(over->field, "work_ns") != 0)
         snprintf(work, sizeof work, " %g ms", results_number(entry, "work_ns") / 1e6);
-    snprintf(ret_name, bytes, "%s%s %s %s %s%s %.0f B", results_text(entry, "workload"), work,
-             results_text(entry, "ordering"), results_text(entry, "run_type"), results_text(entry, "worker_language"),
-             slots, results_number(entry, "value_bytes"));
+    snprintf(ret_name, bytes, "%s%s %s %s%s%s%s %.0f B", results_text(entry, "workload"), work,
+             results_text(entry, "ordering"), results_text(entry, "run_type"), *language ? " " : "", language, slots,
+             results_number(entry, "value_bytes"));
 }
 
 static json_t *series_of(const axis *over, const json_t *results) {
