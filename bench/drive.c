@@ -202,6 +202,7 @@ static int run_all(drive *self) {
     self->is_terminal = isatty(STDOUT_FILENO);
     self->total = self->matrix.cell_count * self->options.repetitions;
     self->results = results_make(&self->options, &self->matrix, self->cluster.embedded != NULL);
+    save(self, false); /* a file that can't be written is told before hours of runs, not after them */
     for (size_t i = 0; i < self->matrix.topic_count && !interrupted && self->can_go_on; i++) run_topic(self, i);
     bool could = self->can_go_on;
     save(self, could && !interrupted);

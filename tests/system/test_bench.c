@@ -388,6 +388,9 @@ Test(bench, options__all_mistakes_are_told_and_nothing_starts) {
         cr_expect_not_null(strstr(text_of(self.output), told[i]), "not told: %s\n%s", told[i], text_of(self.output));
     cr_expect_eq(bench_run(&self, "--log-level WARNING --modes async"), 2);
     cr_expect_not_null(strstr(text_of(self.output), "log.level"), "%s", text_of(self.output));
+    cr_expect_eq(bench_run(&self, "--modes floor --workloads sleep --json-output /nowhere/at/all"), 2);
+    cr_expect_not_null(strstr(text_of(self.output), "/nowhere/at/all can't be written"), "%s", text_of(self.output));
+    cr_expect_null(strstr(text_of(self.output), "[1/1]"), "%s", text_of(self.output));
     cr_expect_eq(bench_run(&self, "--set threads=many --modes async"), 2);
     cr_expect_not_null(strstr(text_of(self.output), "threads"), "%s", text_of(self.output));
     bench_close(&self);
