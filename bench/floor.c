@@ -35,6 +35,16 @@ static uint64_t done_of(floor_thread *threads, unsigned count) {
     return done;
 }
 
+/* Evenly; where order by key makes one thread do all of the hot key, that one does those, and the others the rest. */
+static uint64_t share_of(const bench_run *self, unsigned thread, unsigned threads) {
+    uint64_t records = self->data->records, rest = records, hot = 0;
+    if (self->cell->order == ORDER_KEY && threads > 1) hot = records * self->topic->hot_percent / 100;
+    if (hot <= records / threads) return records / threads + (thread < records % threads);
+    if (thread == 0) return hot;
+    rest -= hot;
+    return rest / (threads - 1) + (thread - 1 < rest % (threads - 1));
+}
+
 void run_floor(bench_run *self) {
     unsigned count = self->cell->slots, started = 0;
     floor_thread *threads = aligned_alloc(64, count * sizeof *threads);

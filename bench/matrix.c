@@ -24,14 +24,12 @@ static uint64_t least(uint64_t a, uint64_t b) {
 double cell_ceiling(const bench_cell *cell, const bench_topic *topic) {
     uint64_t at_once = cell->slots;
     if (mode_is_raw(cell->mode) || cell->work.ns == 0) return 0;
-    if (cell->mode != MODE_FLOOR) {
-        if (cell->order == ORDER_PARTITION) at_once = least(at_once, (uint64_t)topic->partitions);
-        if (cell->order == ORDER_KEY && topic->spread != KEYS_NULL) at_once = least(at_once, topic->keys);
-    }
+    if (cell->order == ORDER_PARTITION) at_once = least(at_once, (uint64_t)topic->partitions);
+    if (cell->order == ORDER_KEY && topic->spread != KEYS_NULL) at_once = least(at_once, topic->keys);
     if (cell->work.kind == WORK_CPU) at_once = least(at_once, (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
     double ceiling = (double)at_once / ((double)cell->work.ns / 1e9);
     /* Records of the hot key run one after the other, whatever there are of others. */
-    if (topic->spread == KEYS_HOT && cell->order == ORDER_KEY && cell->mode != MODE_FLOOR) {
+    if (topic->spread == KEYS_HOT && cell->order == ORDER_KEY) {
         double hot = 1e9 / (double)cell->work.ns * 100 / topic->hot_percent;
         if (hot < ceiling) ceiling = hot;
     }
@@ -156,7 +154,9 @@ static bool add_orders(const bench_options *options, bench_matrix *matrix, bench
     for (size_t o = 0; o < options->orders.count && fine; o++) {
         cell.order = (run_order)options->orders.values[o];
         if (cell.mode == MODE_BASELINE) cell.order = ORDER_PARTITION; /* one thread: it can't do otherwise */
-        if (cell.mode == MODE_FLOOR) cell.order = ORDER_UNORDERED;
+        /* Bare threads know no order, but for the records of a hot key, which one of them does. */
+        bool is_hot = cell.order == ORDER_KEY && matrix->topics[cell.topic].spread == KEYS_HOT;
+        if (cell.mode == MODE_FLOOR && !is_hot) cell.order = ORDER_UNORDERED;
         fine = add_sizes(options, matrix, cell);
     }
     return fine;

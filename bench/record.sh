@@ -61,7 +61,7 @@ part() {
             --modes pending --value-bytes 1000 --label 10ms-v1000 --observe light) ;;
     hot-key) # half of the records are of one key
         args=(--num-messages "$(records 8000)" --key-distribution hot --concurrency 4 --workloads sleep
-            --worker-sleep-ms 1 --modes async --label hot) ;;
+            --worker-sleep-ms 1 --modes floor,async --label hot) ;;
     latency) # at a rate that is far from the limit, and the cost of idling after it
         args=(--num-messages "$(records 14000)" --rate 2000 --concurrency 4 --workers 2 --idle-sec 3
             --modes raw-poll,async,inline,process --label 2000) ;;

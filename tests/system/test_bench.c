@@ -440,9 +440,11 @@ Test(bench, dry_run__each_with_each__and_what_can_not_be_beaten) {
                   "c,python --num-keys 10 --num-partitions 4"),
         0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) expect_line(&self, rows[i][0], rows[i][1]);
-    cr_expect_eq(bench_run(&self, "--dry-run --modes async --workloads sleep --worker-sleep-ms 1 --concurrency 100 "
-                                  "--key-distribution hot --hot-percent 50 --num-keys 1000"),
+    cr_expect_eq(bench_run(&self,
+                           "--dry-run --modes async,floor --workloads sleep --worker-sleep-ms 1 --concurrency 100 "
+                           "--key-distribution hot --hot-percent 50 --num-keys 1000"),
                  0);
+    expect_line(&self, "sleep-key-floor", "ceiling 2.0 k/s");
     expect_line(&self, "sleep-key-async", "ceiling 2.0 k/s"); /* every second record is of the hot key */
     cr_expect_eq(bench_run(&self, "--dry-run --modes raw,async --skip-raw --skip-async"), 2);
     cr_expect_not_null(strstr(text_of(self.output), "nothing is left to run"));
