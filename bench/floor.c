@@ -52,9 +52,7 @@ void run_floor(bench_run *self) {
         run_fail(self, "no memory for %u threads", count);
         return;
     }
-    for (unsigned i = 0; i < count; i++)
-        threads[i] =
-            (floor_thread){.run = self, .records = self->data->records / count + (i < self->data->records % count)};
+    for (unsigned i = 0; i < count; i++) threads[i] = (floor_thread){.run = self, .records = share_of(self, i, count)};
     run_first(self, now_ns());
     for (; started < count; started++)
         if (pthread_create(&threads[started].thread, NULL, work, &threads[started]) != 0) break;
