@@ -41,6 +41,7 @@ typedef struct task {
     size_t topic_count;
     int64_t base; /* of the text; -1: not said */
     int64_t log_end;
+    int64_t partition;         /* whose log the text is compared with; -1: not said */
     wf_metadata_format format; /* WF_METADATA_FORMATS: not said */
     bool apply;
     bool force;
@@ -58,7 +59,8 @@ static int complain(const char *problem, const char *about) {
 static int usage(void) {
     puts("usage: weft-offsets show    [CONNECTION] [--topic TOPIC]... [--all] [--json]\n"
          "       weft-offsets verify  [CONNECTION] [--topic TOPIC]... [--json]\n"
-         "       weft-offsets decode  --base OFFSET [--log-end OFFSET] [--to FORMAT] [--all] [--json] TEXT\n"
+         "       weft-offsets decode  --base OFFSET [--log-end OFFSET | CONNECTION --topic TOPIC --partition NUMBER]\n"
+         "                            [--to FORMAT] [--all] [--json] TEXT\n"
          "       weft-offsets convert [CONNECTION] [--topic TOPIC]... --to FORMAT [--apply] [--force]\n"
          "       weft-offsets strip   [CONNECTION] [--topic TOPIC]... [--apply] [--force]\n"
          "\n"
@@ -71,6 +73,7 @@ static int usage(void) {
          "  --topic TOPIC      all partitions of it; without: all that the group has committed\n"
          "  --base OFFSET      the committed offset that the text came with\n"
          "  --log-end OFFSET   one past the last offset of its log\n"
+         "  --partition NUMBER with --topic: the log that the text is compared with\n"
          "  --to FORMAT        native, pyrallel or confluent\n"
          "  --apply            write; without it nothing is written\n"
          "  --force            write although the group has members, or can't be asked for them; brokers may refuse\n"
@@ -133,6 +136,9 @@ static const char *take_option(task *job, int option, char *value) {
         return read_offset(value, &job->base) ? NULL : "--base: an offset, 0 or more";
     case 'e':
         return read_offset(value, &job->log_end) ? NULL : "--log-end: an offset, 0 or more";
+    case 'p':
+        return read_offset(value, &job->partition) && job->partition <= INT32_MAX ? NULL
+                                                                                  : "--partition: a number from 0";
     case 'f':
         return read_format(value, &job->format) ? NULL : "--to: native, pyrallel or confluent";
     case 'y':
@@ -156,14 +162,21 @@ static const char *take_option(task *job, int option, char *value) {
 }
 
 static const char *parse(task *job, int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},  {"set", required_argument, NULL, 's'},
-        {"group", required_argument, NULL, 'g'},   {"bootstrap-servers", required_argument, NULL, 'b'},
-        {"topic", required_argument, NULL, 't'},   {"base", required_argument, NULL, 'o'},
-        {"log-end", required_argument, NULL, 'e'}, {"to", required_argument, NULL, 'f'},
-        {"apply", no_argument, NULL, 'y'},         {"force", no_argument, NULL, 'F'},
-        {"json", no_argument, NULL, 'j'},          {"all", no_argument, NULL, 'a'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"group", required_argument, NULL, 'g'},
+                                            {"bootstrap-servers", required_argument, NULL, 'b'},
+                                            {"topic", required_argument, NULL, 't'},
+                                            {"base", required_argument, NULL, 'o'},
+                                            {"partition", required_argument, NULL, 'p'},
+                                            {"log-end", required_argument, NULL, 'e'},
+                                            {"to", required_argument, NULL, 'f'},
+                                            {"apply", no_argument, NULL, 'y'},
+                                            {"force", no_argument, NULL, 'F'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"all", no_argument, NULL, 'a'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     const char *problem = NULL;
     int option;
     while (!problem && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -173,6 +186,20 @@ static const char *parse(task *job, int argc, char **argv) {
     job->command = argv[optind++];
     if (strcmp(job->command, "decode") == 0 && optind < argc) job->text = argv[optind++];
     return optind < argc ? "more arguments than the command takes" : NULL;
+}
+
+/* The connection that the command line and the rest of the configuration describe. */
+static int resolve(task *job, wf_options *ret_options) {
+    if (job->topic_count == 0 && !*weft_config_get(job->config, "topics"))
+        weft_config_set(job->config, "topics", "^.*"); /* not used, but a consumer must have some */
+    for (size_t i = 0; i < job->topic_count; i++) weft_config_set(job->config, "topics", job->topics[i]);
+    char *problems = weft_config_problems(job->config);
+    if (problems) fprintf(stderr, "%s", problems);
+    bool is_sound = problems == NULL;
+    free(problems);
+    if (!*weft_config_get(job->config, "bootstrap.servers"))
+        return complain("--bootstrap-servers is missing", "or bootstrap.servers in --config");
+    return is_sound && wf_config_resolve(job->config, ret_options) == WEFT_OK ? DONE : MISUSED;
 }
 
 /* --- a pasted text */
@@ -191,10 +218,34 @@ static int print_converted(const committed_map *map, wf_metadata_format format) 
     return DONE;
 }
 
-static int decode(const task *job) {
+/* Where the log of the text begins and ends, from the brokers. */
+static int look_at_log(task *job, committed_map *map) {
+    char error[GROUP_ERROR_BYTES];
+    wf_options options;
+    if (job->topic_count != 1 || job->partition < 0)
+        return complain("decode: --topic and --partition belong together, one of each", NULL);
+    int status = resolve(job, &options);
+    if (status != DONE) return status;
+    map->partition = (int32_t)job->partition;
+    snprintf(map->topic, sizeof map->topic, "%s", job->topics[0]);
+    committed_group *group = group_open(&options, error);
+    if (!group || !group_log_ends(group, map->topic, map->partition, &map->log_first, &map->log_end, error)) {
+        fprintf(stderr, "weft-offsets: %s[%" PRId32 "]: %s\n", map->topic, map->partition, error);
+        status = FAILED;
+    }
+    group_close(group);
+    wf_options_free(&options);
+    return status;
+}
+
+static int decode(task *job) {
     if (!job->text) return complain("decode: TEXT is missing", NULL);
     if (job->base < 0) return complain("decode: --base is missing: a map belongs to its committed offset", NULL);
     committed_map map = {.base = job->base, .log_first = job->log_end < 0 ? -1 : 0, .log_end = job->log_end};
+    if (job->topic_count > 0 || job->partition >= 0) {
+        int looked = look_at_log(job, &map);
+        if (looked != DONE) return looked;
+    }
     map.bytes = strlen(job->text);
     map.text = strdup(job->text);
     if (!map.text) return complain("out of memory", NULL);
@@ -356,24 +407,17 @@ static int with_options(task *job) {
     if (convert && job->format == WF_METADATA_FORMATS) return complain("convert: --to is missing", NULL);
     if (!convert && job->format != WF_METADATA_FORMATS) return complain("--to is for convert and decode", NULL);
     if (known < 2 && (job->apply || job->force)) return complain("--apply and --force are for convert and strip", NULL);
-    if (job->topic_count == 0 && !*weft_config_get(job->config, "topics"))
-        weft_config_set(job->config, "topics", "^.*"); /* not used, but a consumer must have some */
-    for (size_t i = 0; i < job->topic_count; i++) weft_config_set(job->config, "topics", job->topics[i]);
-    char *problems = weft_config_problems(job->config);
-    if (problems) fprintf(stderr, "%s", problems);
-    bool is_sound = problems == NULL;
-    free(problems);
-    if (!*weft_config_get(job->config, "bootstrap.servers"))
-        return complain("--bootstrap-servers is missing", "or bootstrap.servers in --config");
+    if (job->partition >= 0) return complain("--partition is for decode", NULL);
     wf_options options;
-    if (!is_sound || wf_config_resolve(job->config, &options) != WEFT_OK) return MISUSED;
-    int status = work_on_group(job, &options);
+    int status = resolve(job, &options);
+    if (status != DONE) return status;
+    status = work_on_group(job, &options);
     wf_options_free(&options);
     return status;
 }
 
 int main(int argc, char **argv) {
-    task job = {.base = -1, .log_end = -1, .format = WF_METADATA_FORMATS};
+    task job = {.base = -1, .log_end = -1, .partition = -1, .format = WF_METADATA_FORMATS};
     if (weft_config_new(&job.config) != WEFT_OK) return FAILED;
     weft_config_load_environment(job.config);
     const char *problem = parse(&job, argc, argv);

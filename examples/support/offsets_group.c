@@ -141,13 +141,25 @@ static bool take(committed_map *map, const rd_kafka_topic_partition_t *from, cha
     return map->text != NULL;
 }
 
+bool group_log_ends(committed_group *group, const char *topic, int32_t partition, int64_t *ret_first, int64_t *ret_end,
+                    char error[GROUP_ERROR_BYTES]) {
+    int64_t first, end;
+    rd_kafka_resp_err_t problem =
+        rd_kafka_query_watermark_offsets(group->client, topic, partition, &first, &end, PATIENCE_MS);
+    if (problem) {
+        say(error, "the log's ends are not known: %s", rd_kafka_err2str(problem));
+        return false;
+    }
+    *ret_first = first;
+    *ret_end = end;
+    return true;
+}
+
 static void ask_log(committed_group *group, committed_map *map) {
-    rd_kafka_resp_err_t problem = rd_kafka_query_watermark_offsets(group->client, map->topic, map->partition,
-                                                                   &map->log_first, &map->log_end, PATIENCE_MS);
-    if (problem) map->log_first = map->log_end = -1;
+    char error[GROUP_ERROR_BYTES];
+    bool known = group_log_ends(group, map->topic, map->partition, &map->log_first, &map->log_end, error);
     map_read(map);
-    if (problem && !map->remark[0])
-        snprintf(map->remark, sizeof map->remark, "the log's ends are not known: %s", rd_kafka_err2str(problem));
+    if (!known && !map->remark[0]) snprintf(map->remark, sizeof map->remark, "%.190s", error);
 }
 
 static int compare_maps(const void *left, const void *right) {

@@ -25,6 +25,10 @@ const char *group_state(committed_group *group, size_t *ret_members, char error[
 bool group_read(committed_group *group, const char *const *topics, size_t topic_count, committed_map **ret_maps,
                 size_t *ret_count, char error[GROUP_ERROR_BYTES]);
 
+/* The first offset of a log and the one past its last. */
+bool group_log_ends(committed_group *group, const char *topic, int32_t partition, int64_t *ret_first, int64_t *ret_end,
+                    char error[GROUP_ERROR_BYTES]);
+
 /* Commit offset and text of these anew. */
 bool group_write(committed_group *group, const committed_map *maps, size_t count, char error[GROUP_ERROR_BYTES]);
 

@@ -226,6 +226,24 @@ Test(offsets, show_and_verify__a_group__every_map_and_what_is_wrong) {
     mock_close(mock);
 }
 
+Test(offsets, decode__with_a_topic__compared_with_its_log) {
+    mock_cluster *mock = open_group();
+    const char *how = "--base 10 --topic t --partition 3 --bootstrap-servers";
+    cr_expect(eq(int, run("decode %s %s R11,13-999", how, mock_bootstrap(mock)), 0), "%s", output);
+    expect_says("t[3]  committed 10  log [0, 1000)  pyrallel runs, 10 bytes\n");
+    expect_says("  to run     2 of 990\n");
+    cr_expect(eq(int, run("decode %s %s R11,13-1000", how, mock_bootstrap(mock)), 3));
+    expect_says("the map reaches up to 1000, the log only to 999");
+    cr_expect(
+        eq(int, run("decode --base 10 --topic t --partition 70 --bootstrap-servers %s R", mock_bootstrap(mock)), 1));
+    expect_says("weft-offsets: t[70]: the log's ends are not known");
+    cr_expect(eq(int, run("decode --base 10 --topic t R"), 2));
+    expect_says("--topic and --partition belong together");
+    cr_expect(eq(int, run("decode --base 10 --topic t --partition 1 R"), 2));
+    expect_says("--bootstrap-servers is missing");
+    mock_close(mock);
+}
+
 Test(offsets, convert__dry_run_first__then_written_and_what_is_wrong_left) {
     mock_cluster *mock = open_group();
     cr_expect(eq(int, on_group(mock, "convert --to pyrallel --apply"), 4)); /* the mock can't say who is a member */
