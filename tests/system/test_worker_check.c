@@ -45,6 +45,11 @@ Test(worker_check, worker_in_python__passes) {
     must_pass(CHECK "--patience 30 -- " PYTHON WEFT_SOURCE_DIR "/examples/workers/python/conformance.py 2>&1");
 }
 
+Test(worker_check, worker_in_python__with_batches__passes) {
+    must_pass(CHECK "--patience 30 --skip cancel_running -- " PYTHON WEFT_SOURCE_DIR
+                    "/examples/workers/python/conformance.py batch 2>&1");
+}
+
 Test(worker_check, worker_in_python__golden_frames_and_random_tasks) {
     must_pass(PYTHON WEFT_SOURCE_DIR "/tests/programs/python_frames.py " WEFT_SOURCE_DIR
                                      "/tests/golden/worker_frames.json 2>&1");

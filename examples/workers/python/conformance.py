@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The handler that weft-worker-check expects: what it does is in the topic's name (examples/worker_check/checks.h)."""
+"""The handler that weft-worker-check expects: what it does is in the topic's name (examples/worker_check/checks.h).
+
+With the argument `batch` as a handler of batches, which is at several records at once: --skip cancel_running
+"""
 import logging
+import sys
 import time
 
 import weft
@@ -27,7 +31,6 @@ def wait():
     raise TimeoutError("nobody said that it should give up")
 
 
-@weft.handler
 def handle(record):
     text = "" if record.value is None else record.value.decode("utf-8", "replace")
     if record.topic == "echo":
@@ -42,5 +45,18 @@ def handle(record):
         wait()
 
 
+def handle_all(records):
+    errors = []
+    for record in records:
+        try:
+            errors.append(handle(record))
+        except Exception as error:
+            errors.append(error)
+    return errors
+
+
 logging.getLogger().setLevel(logging.INFO)
-weft.run()
+if sys.argv[1:] == ["batch"]:
+    weft.run(batch=handle_all)
+else:
+    weft.run(handle)

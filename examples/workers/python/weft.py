@@ -169,7 +169,8 @@ def _hello(pid: int, flags: int, token: bytes, name: bytes) -> bytes:
 
 
 class _Task:
-    """A WORK, and what became of its records: `ended` of them, all successes but for what is in `marks`."""
+    """A WORK, and what became of its records: `ended` of them, all successes but for what is in `marks`,
+    which may know of later ones too."""
 
     __slots__ = ("number", "count", "frame", "end", "entries", "offsets", "ended", "reported", "marks", "cancelled")
 
@@ -210,13 +211,12 @@ class _Task:
         if not self.marks:
             return done
         reasons = []
-        for index in sorted(self.marks):
-            status, reason = self.marks[index]
+        for index in sorted(index for index in self.marks if index < self.ended):
+            status, reason = self.marks.pop(index)
             at = HEADER.size + (index - first) * DONE_ENTRY
             done[at + 8] = status
             UINT32.pack_into(done, at + 12, len(reason))
             reasons.append(reason)
-        self.marks.clear()
         return done + b"".join(reasons)
 
 
@@ -403,31 +403,33 @@ class _Worker:
     def run_batches(self, task: _Task) -> None:
         """Rounds of at most one record of a lane, so that a failure is known before the next one of it runs."""
         fields = list(RECORD.iter_unpack(task.entries))
-        waiting, closed, ran = list(range(task.count)), set(), set()
+        unknown = {one[2] for one in fields} - self.topics.keys()
+        if unknown:
+            _end(STATUS_GONE, f"weft sent a record of topic {unknown.pop()}, which it did not announce")
+        records = [Record((task.frame, task.end + one[9], one, self.topics[one[2]])) for one in fields]
+        lanes, waiting, settled = [one[10] for one in fields], list(range(task.count)), bytearray(task.count)
         while waiting and not task.cancelled:
-            seen, now, later = set(), [], []
+            now: List[int] = []
+            later: List[int] = []
+            taken = set()
             for index in waiting:
-                lane = fields[index][10]
-                if lane == ANY_ORDER or lane not in seen:
-                    now.append(index)
-                    seen.add(lane)
-                else:
-                    later.append(index)
-            unknown = [fields[i][2] for i in now if fields[i][2] not in self.topics]
-            if unknown:
-                _end(STATUS_GONE, f"weft sent a record of topic {unknown[0]}, which it did not announce")
-            records = [Record((task.frame, task.end + fields[i][9], fields[i], self.topics[fields[i][2]])) for i in now]
-            for index, error in zip(now, self.call_batch(records)):
-                ran.add(index)
+                (later if lanes[index] in taken else now).append(index)
+                if lanes[index] != ANY_ORDER:
+                    taken.add(lanes[index])
+            closed = set()
+            for index, error in zip(now, self.call_batch([records[index] for index in now])):
+                settled[index] = 1
                 if error is not None:
                     task.fail(index, error)
-                    closed.add(fields[index][10])
-            closed.discard(ANY_ORDER)
-            waiting = [index for index in later if fields[index][10] not in closed]
-            self.look()
-        for index in range(task.count):
-            if index not in ran:
-                task.marks[index] = (UNRUN, b"")
+                    closed.add(lanes[index])
+            waiting = [index for index in later if lanes[index] not in closed]
+            for index in later:
+                if lanes[index] in closed:
+                    task.marks[index], settled[index] = (UNRUN, b""), 1
+            ended = settled.find(0)  # what is behind a record that waits is reported later
+            self.between(task, ended if ended >= 0 else task.count)
+        for index in waiting:
+            task.marks[index] = (UNRUN, b"")
         task.ended = task.count
 
     def call_batch(self, records: List[Record]) -> Sequence[Optional[BaseException]]:
