@@ -106,6 +106,35 @@ static bool await_begun(const stage *scene, size_t entries) {
     return trail_count(scene->file) >= entries;
 }
 
+Test(sidecar, dump__values_with_their_origin__nothing_starts) {
+    sidecar self;
+    char file[64];
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    snprintf(file, sizeof file, "/tmp/weft-dump.%d", (int)getpid());
+    FILE *config = fopen(file, "w");
+    REQUIRE(config && fputs("\xef\xbb\xbf# of a test\r\nthreads = 7\r\nkafka.sasl.passwrod = hunter2\r\n", config) > 0);
+    fclose(config);
+    setenv("WEFT_TICK_MS", "123", 1);
+    run(&self, NULL, "--config", file, "--set", "kafka.ssl.key.password=hunter3", "--dump", NULL);
+    REQUIRE_EQ(wait_for(&self), 0);
+    static const char *const lines[] = {"\nthreads = \"7\" (/tmp/weft-dump.",
+                                        "\ntick.ms = \"123\" (environment WEFT_TICK_MS)\n",
+                                        "\ntopics = \"t\" (code)\n",
+                                        "\nlog.level = \"info\" (default)\n",
+                                        "\nkafka.sasl.passwrod = **** (/tmp/weft-dump.",
+                                        "\nkafka.ssl.key.password = **** (code)\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        REQUIRE(strstr(self.text, lines[i]) != NULL, "no %s in %s", lines[i], self.text);
+    REQUIRE(strstr(self.text, "hunter") == NULL);
+    run(&self, NULL, "--set", "thread=7", "--set", "max.attempts=0", "--dump", NULL);
+    REQUIRE_EQ(wait_for(&self), 2);
+    REQUIRE(strstr(self.text, "did you mean threads?") && strstr(self.text, "max.attempts = \"0\""), "%s", self.text);
+    REQUIRE_EQ(trail_count(self.stage.file), 0); /* no worker has ever run */
+    unsetenv("WEFT_TICK_MS");
+    remove(file);
+    stage_close(&self.stage);
+}
+
 Test(sidecar, until_end__all_done__status_0_and_a_report) {
     sidecar self;
     STAGE_OPEN(&self.stage, STAGE_C, 0);
