@@ -96,7 +96,8 @@ void parent_open(parent *self, unsigned flags) {
     if (attached) environment[2] = NULL;
     wf_child_options options = {.command = self->command,
                                 .environment = flags & START_NO_SOCKET ? environment + 1 : environment,
-                                .shared_fd = has_word ? self->word_fd : -1};
+                                .shared_fd = has_word ? self->word_fd : -1,
+                                .guard_fd = -1};
     if (wf_child_start(&options, &self->child) != WEFT_OK) {
         self->child.pid = 0;
         parent_fail(self, 0, "%s can't be started: %s", self->command, strerror(errno));
