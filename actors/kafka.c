@@ -334,7 +334,7 @@ static bool read_ahead(door *self, size_t max_records, bool *ret_full) {
     return self->ahead_count > 0;
 }
 
-/* The batch call costs a third less than the callback call (bench_consume, CPU seconds per million), and loses nothing
+/* The batch call costs a third less than the callback call (weft-bench, raw loops, CPU time), and loses nothing
  * while one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. */
 static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
     door *self = door_of(kafka);
