@@ -35,7 +35,7 @@ enum {
     HELLO_MS = 30000, /* weft answers at once, unless it hangs */
     SILENT_HEARTBEATS = 5,
     TASKS_MAX = 8, /* weft sends far fewer */
-    DONE_MAX = 256,
+    DONE_MAX = WF_WIRE_RECORDS_MAX,
     TOPICS_MAX = 1 << 20,
 };
 

@@ -57,7 +57,7 @@ static void begin(wf_wire_reader *reader, const wf_wire_header *header, const vo
     uint64_t entries = (uint64_t)header->count * entry_bytes;
     *reader = (wf_wire_reader){.count = header->count};
     if (header->count == 0) reader->why = "has no entry";
-    if (header->count > WF_WIRE_RECORDS_MAX) reader->why = "has more than 256 entries";
+    if (header->count > WF_WIRE_RECORDS_MAX) reader->why = "has more than 1024 entries";
     if (entries > bytes - WF_WIRE_HEADER_BYTES) reader->why = "is shorter than its entries";
     if (reader->why) return;
     reader->entries = (const uint8_t *)frame + WF_WIRE_HEADER_BYTES;

@@ -28,8 +28,8 @@ enum {
     WF_WIRE_NAME_MAX = 64,      /* of a worker */
     WF_WIRE_REASON_MAX = 255,   /* of a failure */
     WF_WIRE_LINE_MAX = 4096,    /* of a log */
-    WF_WIRE_RECORDS_MAX = 256,  /* in one WORK */
-    WF_WIRE_FRAME_MAX = 262144, /* that a worker may send */
+    WF_WIRE_RECORDS_MAX = 1024, /* in one WORK */
+    WF_WIRE_FRAME_MAX = 524288, /* that a worker may send: a DONE whose records all failed is smaller */
 };
 
 typedef enum wf_wire_type {

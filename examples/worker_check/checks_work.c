@@ -157,7 +157,7 @@ static void check_topics(parent *self) {
 
 /* --- order */
 
-static void check_256_records(parent *self) {
+static void check_many_records(parent *self) {
     item items[WF_WIRE_RECORDS_MAX];
     for (uint32_t i = 0; i < WF_WIRE_RECORDS_MAX; i++)
         items[i] = (item){.topic = NOTHING, .key = "k", .value = "v", .lane = i / 4};
@@ -263,7 +263,7 @@ const check work_checks[] = {
     {"headers", "headers arrive: repeated and empty names, null and empty values", check_headers, 0, 0, false},
     {"large", "values of a mebibyte arrive, four in one WORK", check_large, 0, 0, false},
     {"topics", "a topic announced later, and one with another name than before", check_topics, 0, 0, false},
-    {"records_256", "256 records in one WORK, three times", check_256_records, 0, 0, false},
+    {"records_1024", "1,024 records in one WORK, three times", check_many_records, 0, 0, false},
     {"two_tasks", "tasks are worked off in the order of their WORK", check_two_tasks, 0, 0, false},
     {"same_number", "a task with the number of the one before it", check_same_number, 0, 0, false},
     {"reports", "what is finished is reported before a slow record", check_reports, 0, 0, false},

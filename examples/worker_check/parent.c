@@ -167,7 +167,7 @@ void parent_work(parent *self, uint32_t task, const item *items, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         room += WF_WIRE_RECORD_BYTES + (items[i].key ? strlen(items[i].key) : 0) + items[i].header_bytes +
                 (size_t)(items[i].value ? length_of(items[i].value, items[i].value_bytes) : 0);
-    if (self->sent_count + count > SENT_MAX) parent_fail(self, 0, "out of memory");
+    if (self->sent_count + count > SENT_MAX) parent_fail(self, 0, "this check sends more than %d records", SENT_MAX);
     uint8_t *frame = parent_alloc(self, room);
     uint8_t *at = wf_wire_put_header(frame, WF_WIRE_WORK, count, task);
     uint8_t *bytes = at + (size_t)count * WF_WIRE_RECORD_BYTES;

@@ -21,7 +21,7 @@
 #include "peers.h"
 #include "wire.h"
 
-enum { SENT_MAX = 1024, SAID_BYTES = 4000, TROUBLE_BYTES = 1000, NO_DEATH = -1 };
+enum { SENT_MAX = 4096, SAID_BYTES = 4000, TROUBLE_BYTES = 1000, NO_DEATH = -1 };
 
 /* A record that was sent, and what became of it. */
 typedef struct sent {

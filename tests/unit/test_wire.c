@@ -181,8 +181,8 @@ Test(wire, golden__frames_that_break_a_rule__are_refused) {
     size_t index;
     json_t *frame;
     json_array_foreach(frames, index, frame) {
-        uint8_t *bytes = malloc(8192);
-        size_t count = bytes_of(frame, bytes, 8192);
+        uint8_t *bytes = malloc(32768);
+        size_t count = bytes_of(frame, bytes, 32768);
         uint8_t *exact = malloc(count); /* so that a sanitizer sees a read behind its end */
         memcpy(exact, bytes, count);
         REQUIRE(is_refused(exact, count), "%s", json_string_value(json_object_get(frame, "name")));
