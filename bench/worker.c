@@ -68,7 +68,9 @@ int worker_main(int argc, char **argv) {
                          .checks = strcmp(argv[3], "1") == 0,
                          .fault = (fault_kind)strtoul(argv[4], NULL, 10),
                          .fault_index = strtoull(argv[5], NULL, 10)};
-    return weft_worker_run(handle, &self);
+    int status = weft_worker_run(handle, &self);
+    free(self.after);
+    return status;
 }
 
 /* --- how the parent starts one */

@@ -3,6 +3,8 @@
  * Any bytes sent to the real HTTP door on loopback: it answers in HTTP or hangs up, shows nothing of what was sent, and
  * goes on answering others.
  */
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,6 @@
 #include "exposition.h"
 #include "http.h"
 #include "must.h"
-#include "scrape.h"
 
 enum { ANSWER_BYTES = 1 << 16, LOOK_EVERY = 64 };
 
@@ -35,13 +36,25 @@ static void open_door(void) {
     port = wf_http_port(http);
 }
 
+/* From one address after the other: the ports of one are used up in half a minute, since each rests after its use. */
+static int connect_anew(void) {
+    static uint32_t count;
+    static const int late = 1; /* the port is chosen when it is known where to */
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + count++ % 1000)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    MUST(fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late) == 0 &&
+             bind(fd, (struct sockaddr *)&from, sizeof from) == 0 &&
+             connect(fd, (struct sockaddr *)&to, sizeof to) == 0,
+         "the door is closed: %s", strerror(errno));
+    return fd;
+}
+
 /* The answer, at most so many bytes. */
 static size_t send_all(const uint8_t *data, size_t size, char *answer, size_t room) {
-    const struct linger hard = {.l_onoff = 1}; /* no port is kept waiting after thousands of connections */
     size_t used = 0;
-    int fd = scrape_connect(port);
-    MUST(fd >= 0, "the door is closed");
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    int fd = connect_anew();
     if (send(fd, data, size, MSG_NOSIGNAL) == (ssize_t)size && shutdown(fd, SHUT_WR) == 0)
         for (ssize_t got; used < room && (got = recv(fd, answer + used, room - used, 0)) > 0;) used += (size_t)got;
     close(fd);

@@ -108,6 +108,11 @@ static harness *start_at_gate(mock_cluster *mock, gate *door, const char *const 
         .bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings, .work = wait_at_gate, .context = door});
 }
 
+static bool is_running(const weft_metrics *metrics, void *context) {
+    (void)context;
+    return metrics->system.total_in_flight > 0;
+}
+
 Test(http_health, draining__not_ready__numbers_are_shown_to_the_end) {
     static const char *const settings[] = {"threads", "2", SERVED, NULL};
     mock_cluster *mock = mock_open(1);
@@ -116,6 +121,7 @@ Test(http_health, draining__not_ready__numbers_are_shown_to_the_end) {
     harness *under_test = start_at_gate(mock, &door, settings);
     uint16_t port = port_of(under_test);
     await_answer(port, "/metrics", OK, "\nconsumer_in_flight_count{topic=\"t\"} ");
+    cr_assert(harness_await_metrics(under_test, is_running, NULL, PATIENCE_MS, NULL));
     await_answer(port, "/readyz", OK, "ready");
     cr_assert_eq(pthread_create(&stopper, NULL, stop_it, under_test), 0);
     await_answer(port, "/readyz", NOT_NOW, "draining");
