@@ -319,6 +319,9 @@ static bool await_assignment(weft_run *self) {
     return run_let_produce(self->run);
 }
 
+/* Of a run that failed. */
+static _Atomic(handlers *) handlers_left_behind;
+
 void run_weft(bench_run *run) {
     weft_run self = {.run = run, .observes = run->options->observe.values[0] == OBSERVE_FULL, .observer = {.run = run}};
     char text[600];
@@ -341,6 +344,9 @@ void run_weft(bench_run *run) {
     size_t used = strlen(run->error);
     if (!judged) snprintf(run->error + used, sizeof run->error - used, "%s%s", used ? ": " : "", text);
     if (!*run->error) run_check_committed(run);
-    /* After a stop that gave up, threads may still use them; the process ends soon. */
-    if (!*run->error) handlers_free(self.handlers);
+    /* After a stop that gave up, threads may still use them: they are kept where they can be found. */
+    if (*run->error)
+        handlers_left_behind = self.handlers;
+    else
+        handlers_free(self.handlers);
 }
