@@ -17,7 +17,7 @@
 #include "require.h"
 #include "stage.h"
 
-/* One for all, long enough for ten thousand deaths: Criterion loses the memory of a timeout that differs from the others'. */
+/* One for all, enough for ten thousand deaths: Criterion loses the memory of a timeout that is not like the others. */
 TestSuite(process_engine, .timeout = 600);
 
 enum { PATIENCE_MS = STAGE_PATIENCE_MS };
