@@ -123,9 +123,9 @@ Test(install, pkg_config__static__program_runs_without_the_library, .init = inst
 
 Test(install, cmake_package__from_another_place__programs_run, .init = install, .fini = clean) {
     EXPECT_RUNS("mkdir moved; mv bin include lib share moved; export LD_LIBRARY_PATH=;"
-                "cmake -S \"$O\" -B built -DCMAKE_PREFIX_PATH=\"$P/moved\" -DCMAKE_BUILD_TYPE=Release;"
+                "cmake -G Ninja -S \"$O\" -B built -DCMAKE_PREFIX_PATH=\"$P/moved\" -DCMAKE_BUILD_TYPE=Release;"
                 "cmake --build built; built/with-weft; built/with-weft-static; readelf -d built/with-weft-static");
     EXPECT_SAID("runs");
     EXPECT_NOT_SAID("libweft.so");
-    cr_expect_neq(run("cmake -S \"$O\" -B other -DCMAKE_PREFIX_PATH=/nowhere"), 0, "found without being there");
+    cr_expect_neq(run("cmake -G Ninja -S \"$O\" -B other -DCMAKE_PREFIX_PATH=/nowhere"), 0, "found without being there");
 }
