@@ -127,5 +127,5 @@ Test(install, cmake_package__from_another_place__programs_run, .init = install, 
                 "cmake --build built; built/with-weft; built/with-weft-static; readelf -d built/with-weft-static");
     EXPECT_SAID("runs");
     EXPECT_NOT_SAID("libweft.so");
-    cr_expect_neq(run("cmake -G Ninja -S \"$O\" -B other -DCMAKE_PREFIX_PATH=/nowhere"), 0, "found without being there");
+    cr_expect_neq(run("cmake -G Ninja -S \"$O\" -B other -DCMAKE_PREFIX_PATH=/nowhere"), 0, "found where it is not");
 }
