@@ -184,14 +184,16 @@ static weft_status read_bitset(reader *from) {
     int64_t base;
     if (!take_number(from, &base) || base != from->base || !take(from, ':')) return WEFT_ECORRUPT;
     size_t bytes = (size_t)(from->end - from->at);
-    if (bytes % 2 || (int64_t)bytes * 4 > INT64_MAX - base) return WEFT_ECORRUPT;
+    if (bytes % 2) return WEFT_ECORRUPT;
     for (size_t i = 0; i < bytes; i += 2) {
         int high = nibble(from->at[i]), low = nibble(from->at[i + 1]);
         if (high < 0 || low < 0) return WEFT_ECORRUPT;
-        int64_t first = base + (int64_t)i * 4;
         for (int bit = 0; bit < 8; bit++) {
-            weft_status status = WEFT_OK;
-            if ((high << 4 | low) >> bit & 1) status = add(from, first + bit, first + bit + 1);
+            int64_t distance = (int64_t)i * 4 + bit;
+            if (!((high << 4 | low) >> bit & 1)) continue;
+            /* Only a bit that is set has an offset: spare ones may lie beyond all that there are. */
+            if (distance >= INT64_MAX - base) return WEFT_ECORRUPT;
+            weft_status status = add(from, base + distance, base + distance + 1);
             if (status != WEFT_OK) return status;
         }
     }
