@@ -28,7 +28,7 @@ typedef struct wf_lane_entry {
     wf_lane *lane;
 } wf_lane_entry;
 
-enum { CHUNK_LANES = 256, TABLE_FIRST = 1024 };
+enum { CHUNK_LANES = 256, TABLE_FIRST = 1024, AHEAD_ENTRIES = 12, AHEAD_LANES = 6 };
 
 typedef struct wf_lane_chunk {
     struct wf_lane_chunk *next;
@@ -203,14 +203,21 @@ static const uint64_t open_name = UINT64_C(0x6f70656e6f70656e);
 static const uint64_t serial_name = UINT64_C(0x73657269616c0001);
 static const uint64_t retry_name = UINT64_C(0x7265747279000000);
 
-static wf_lane *lane_of(wf_lanes *lanes, const wf_record *record) {
+static bool is_open(const wf_lanes *lanes, const wf_record *record) {
+    bool keyless = lanes->ordering == WF_ORDER_KEY && record->key_bytes < 0;
+    return lanes->ordering == WF_ORDER_UNORDERED || (keyless && !lanes->null_key_serial);
+}
+
+static uint64_t lane_key(const wf_lanes *lanes, const wf_record *record) {
     bool keyed = lanes->ordering == WF_ORDER_KEY && record->key_bytes >= 0;
-    bool open = lanes->ordering == WF_ORDER_UNORDERED ||
-                (lanes->ordering == WF_ORDER_KEY && record->key_bytes < 0 && !lanes->null_key_serial);
-    uint64_t key = mix(keyed ? record->key_hash : open ? open_name : serial_name, record->slot);
+    return mix(keyed ? record->key_hash : is_open(lanes, record) ? open_name : serial_name, record->slot);
+}
+
+static wf_lane *lane_of(wf_lanes *lanes, const wf_record *record) {
+    uint64_t key = lane_key(lanes, record);
     uint32_t entry = table_find(lanes, key);
     wf_lane *lane = lanes->table[entry].lane;
-    return lane ? lane : lane_new(lanes, key, record->slot, open, entry);
+    return lane ? lane : lane_new(lanes, key, record->slot, is_open(lanes, record), entry);
 }
 
 static bool is_stalled(const wf_lane *lane) {
@@ -319,6 +326,28 @@ weft_status wf_lanes_group_slot(wf_lanes *lanes, uint32_t slot, uint32_t group) 
     return WEFT_OK;
 }
 
+/* Where the search for its lane begins, and mostly ends. */
+static wf_lane_entry *first_entry(const wf_lanes *lanes, const wf_record *record) {
+    return &lanes->table[(uint32_t)lane_key(lanes, record) & lanes->table_mask];
+}
+
+void wf_lanes_ahead_begin(const wf_lanes *lanes, const wf_record *head, wf_lanes_ahead *ret_ahead) {
+    *ret_ahead = (wf_lanes_ahead){.entry = head, .lane = head, .distance = AHEAD_ENTRIES - AHEAD_LANES};
+    for (int i = 0; i < AHEAD_ENTRIES; i++) wf_lanes_ahead_step(lanes, ret_ahead);
+}
+
+void wf_lanes_ahead_step(const wf_lanes *lanes, wf_lanes_ahead *ahead) {
+    if (ahead->entry) {
+        __builtin_prefetch(first_entry(lanes, ahead->entry), 1);
+        ahead->entry = ahead->entry->next;
+    }
+    if (ahead->distance-- > 0 || !ahead->lane) return;
+    const char *lane = (const char *)first_entry(lanes, ahead->lane)->lane; /* or none, or another's: no harm */
+    __builtin_prefetch(lane, 1);
+    __builtin_prefetch(lane + 64, 1);
+    ahead->lane = ahead->lane->next;
+}
+
 void wf_lanes_add(wf_lanes *lanes, wf_record *record) {
     WF_CHECK(record->slot < lanes->slot_count);
     wf_lane *lane = lane_of(lanes, record);
@@ -351,7 +380,7 @@ static bool take_from(wf_lanes *lanes, wf_lane *lane, const wf_take *take, uint3
             break;
         }
         wf_chain_pop(&lane->queue);
-        if (lane->queue.head) wf_record_prefetch(lane->queue.head);
+        if (lane->queue.head) wf_record_prefetch_head(lane->queue.head);
         count_queued(lanes, lane, -1, -(int64_t)head->block_bytes);
         wf_chain_push(slice, head);
         lane->out++;
@@ -372,7 +401,7 @@ static uint32_t lane_limit(const wf_lane *lane, const wf_take *take, const wf_ch
 /* The lane that comes next, and the one behind it: with many keys each is a cache miss or two. */
 static void prefetch_lane(const wf_lane *next) {
     if (!next) return;
-    wf_record_prefetch(next->queue.head);
+    wf_record_prefetch_head(next->queue.head); /* lend() writes to the second line */
     __builtin_prefetch(next->next, 1);
 }
 

@@ -98,6 +98,17 @@ static inline uint32_t wf_lanes_virtual_queued(const wf_lanes *lanes, uint32_t g
 /* Queue a fetched record at the end of its lane. */
 void wf_lanes_add(wf_lanes *lanes, wf_record *record);
 
+/* For whoever adds a chain: what the records some places ahead will need is asked of memory meanwhile. With many keys
+ * each add would wait for two or three cache misses. Begin with the chain; step once before each add. */
+typedef struct wf_lanes_ahead {
+    const wf_record *entry; /* whose entry of the table comes next */
+    const wf_record *lane;  /* whose lane does, its entry being there by now */
+    int distance;           /* steps before the first lane */
+} wf_lanes_ahead;
+
+void wf_lanes_ahead_begin(const wf_lanes *lanes, const wf_record *head, wf_lanes_ahead *ret_ahead);
+void wf_lanes_ahead_step(const wf_lanes *lanes, wf_lanes_ahead *ahead);
+
 /* Fill a slice; lanes are contiguous in it. Empty when nothing may start. */
 void wf_lanes_take(wf_lanes *lanes, const wf_take *take, wf_chain *ret_slice);
 

@@ -210,9 +210,9 @@ void wf_poller_idle_timer(wf_poller_state *self, weft_env *env) {
 
 /* --- a turn of reading */
 
-/* The clock of back-pressure runs while there is no credit. */
+/* The clock of back-pressure runs while nothing may be fetched. */
 static void note_pause(wf_poller_state *self, uint64_t now_ns) {
-    self->metrics.is_paused = self->credit_records <= 0 || self->credit_bytes <= 0;
+    self->metrics.is_paused = self->enough || self->credit_records <= 0 || self->credit_bytes <= 0;
     if (self->metrics.is_paused == (self->paused_since_ns > 0)) return;
     if (self->paused_since_ns) self->metrics.paused_ns += now_ns - self->paused_since_ns;
     self->paused_since_ns = self->metrics.is_paused ? now_ns : 0;
@@ -246,6 +246,7 @@ void wf_poller_on_credit(void *state, weft_env *env, const weft_message *message
     const wf_credit *credit = message->body;
     self->credit_records += credit->records;
     self->credit_bytes += (int64_t)credit->bytes;
+    self->enough = credit->enough;
     WF_CHECK(self->credit_records <= self->options.queue_max_records);
     WF_CHECK(self->credit_bytes <= (int64_t)self->options.queue_max_bytes);
     wf_record *next;

@@ -98,6 +98,7 @@ typedef struct wf_pool {
     wf_pool_worker *workers;
     uint32_t worker_count;
     uint32_t last_task;
+    uint32_t suspects; /* records that carry WF_RECORD_SUSPECT, at most */
     uint32_t ping;
     uint64_t ping_ns; /* when it was sent */
     uint64_t tick_ns; /* the last one */

@@ -227,7 +227,10 @@ static void settle(wf_pool *self, weft_env *env, wf_pool_worker *worker, const c
         wf_pool_task *task = &worker->tasks[0];
         for (wf_record *record = task->next; record; record = record->next) {
             record->status = WF_DONE_UNRUN;
-            if (suspects) record->flags |= WF_RECORD_SUSPECT;
+            if (suspects) {
+                record->flags |= WF_RECORD_SUSPECT;
+                self->suspects++;
+            }
             if (record != culprit) continue;
             record->status = worker->cause == WEFT_END_DEADLINE ? WF_DONE_TIMEOUT : WF_DONE_FAILURE;
             free(record->reason);

@@ -48,9 +48,13 @@ static bool announce(wf_pool *self, wf_pool_worker *worker, const wf_record *rec
 
 static bool send_records(wf_pool *self, wf_pool_worker *worker, wf_pool_task *task, uint32_t count) {
     wf_record *record = task->unsent;
-    for (uint32_t i = 0; i < count; i++, record = record->next)
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++, record = record->next) {
+        wf_record_prefetch_head(record->next);
         if (!announce(self, worker, record)) return false;
-    uint8_t *frame = wf_peers_frame(self->peers, wf_wire_work_bytes(task->unsent, count));
+        bytes += wf_wire_payload_bytes(record);
+    }
+    uint8_t *frame = wf_peers_frame(self->peers, wf_wire_work_bytes(count, bytes));
     WF_CHECK(frame != NULL);
     wf_wire_put_work(frame, task->id, task->unsent, count);
     if (!wf_peers_send(self->peers, &worker->id)) return false; /* it never got them: they are nobody's fault */
@@ -233,6 +237,13 @@ static char *copy_reason(const char *bytes, size_t count) {
     return wf_reason_copy(length ? text : "the handler failed without a reason");
 }
 
+/* SUCCESS is what it was lent with. */
+static void set_outcome(wf_record *record, const wf_wire_done *done, const char *reason) {
+    record->status = (uint8_t)statuses[done->status];
+    free(record->reason);
+    record->reason = done->status == WF_WIRE_FAILURE ? copy_reason(reason, done->reason_bytes) : NULL;
+}
+
 static void on_done(wf_pool *self, weft_env *env, wf_pool_worker *worker, const wf_wire_header *header,
                     const void *frame, size_t bytes) {
     wf_wire_reader reader;
@@ -250,9 +261,8 @@ static void on_done(wf_pool *self, weft_env *env, wf_pool_worker *worker, const 
             reader.why = "DONE of another record than the one whose turn it is";
             break;
         }
-        record->status = (uint8_t)statuses[done.status];
-        free(record->reason);
-        record->reason = done.status == WF_WIRE_FAILURE ? copy_reason(reason, done.reason_bytes) : NULL;
+        wf_record_prefetch(record->next);
+        if (done.status != WF_WIRE_SUCCESS) set_outcome(record, &done, reason);
         task->next = record->next;
         task->done++;
     }

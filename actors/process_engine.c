@@ -27,6 +27,18 @@ static const uint64_t goodbye_ns = 2000000000;
 
 /* --- messages */
 
+/* Is one among them? They are none any more: if one kills again, it is charged. */
+static bool take_suspects(wf_pool *self, wf_record *head) {
+    bool any = false;
+    for (wf_record *record = head; record; record = record->next) {
+        if (!(record->flags & WF_RECORD_SUSPECT)) continue;
+        record->flags &= (uint8_t)~WF_RECORD_SUSPECT;
+        self->suspects--;
+        any = true;
+    }
+    return any;
+}
+
 static void on_work(void *state, weft_env *env, const weft_message *message) {
     wf_pool *self = state;
     const wf_slice *slice = message->body;
@@ -41,10 +53,7 @@ static void on_work(void *state, weft_env *env, const weft_message *message) {
     wf_pool_task *task = &worker->tasks[worker->task_count++];
     if (++self->last_task == 0) self->last_task = 1;
     *task = (wf_pool_task){.slice = *slice, .id = self->last_task, .next = slice->head, .unsent = slice->head};
-    for (wf_record *record = slice->head; record; record = record->next) {
-        task->one_by_one = task->one_by_one || (record->flags & WF_RECORD_SUSPECT);
-        record->flags &= (uint8_t)~WF_RECORD_SUSPECT;
-    }
+    if (self->suspects) task->one_by_one = take_suspects(self, slice->head);
     if (worker->task_count == 1) {
         worker->seen_word = 0;
         worker->seen_ns = weft_env_now_ns(env);

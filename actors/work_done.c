@@ -34,6 +34,12 @@ void wf_work_unlink(wf_work_slot *slot, wf_record *record) {
     record->slot_prev = record->slot_next = NULL;
 }
 
+void wf_work_note_head(wf_work_manager_state *self, wf_work_slot *slot) {
+    if (slot->new_head) return;
+    slot->new_head = true;
+    *(uint32_t *)wf_work_append(&self->new_heads, sizeof(uint32_t)) = wf_work_slot_index(self, slot);
+}
+
 static void unlink_fenced(wf_work_manager_state *self, wf_record *record) {
     if (record->slot_prev)
         record->slot_prev->slot_next = record->slot_next;
@@ -41,32 +47,6 @@ static void unlink_fenced(wf_work_manager_state *self, wf_record *record) {
         self->fenced = record->slot_next;
     if (record->slot_next) record->slot_next->slot_prev = record->slot_prev;
     record->slot_prev = record->slot_next = NULL;
-}
-
-static void return_credit(wf_work_manager_state *self, const wf_record *record) {
-    if (self->owed_records)
-        self->owed_records--;
-    else
-        self->credit_records++;
-    uint64_t paid = self->owed_bytes < record->block_bytes ? self->owed_bytes : record->block_bytes;
-    self->owed_bytes -= paid;
-    self->credit_bytes += record->block_bytes - paid;
-}
-
-/* A record that was deferred goes back into the queue: it counts there again, or retries would pile up without bound.
- */
-static void take_credit_back(wf_work_manager_state *self, wf_record *record) {
-    if (!(record->flags & WF_RECORD_DEFERRED)) return;
-    record->flags &= (uint8_t)~WF_RECORD_DEFERRED;
-    self->owed_records++;
-    self->owed_bytes += record->block_bytes;
-}
-
-void wf_work_go_home(wf_work_manager_state *self, wf_record *record) {
-    if (!(record->flags & WF_RECORD_DEFERRED)) return_credit(self, record);
-    free(record->reason);
-    record->reason = NULL;
-    wf_chain_push(&self->home, record);
 }
 
 static void tell_exporter(wf_work_manager_state *self, weft_env *env, const wf_record *record, bool success) {
@@ -97,7 +77,7 @@ void wf_work_finish(wf_work_manager_state *self, weft_env *env, wf_record *recor
     wf_work_observe_finished(self, env, slot->sight, record);
     if (self->want_completions) tell_exporter(self, env, record, success);
     wf_work_go_home(self, record);
-    if (was_head && slot->head) wf_lanes_urge(&self->lanes, slot->head);
+    if (was_head && slot->head) wf_work_note_head(self, slot);
 }
 
 void wf_work_fence(wf_work_manager_state *self, wf_work_slot *slot) {
@@ -212,7 +192,7 @@ static void settle(wf_work_manager_state *self, weft_env *env, wf_record *record
         return;
     }
     record->pending = 0;
-    take_credit_back(self, record);
+    wf_work_take_credit_back(self, record);
     wf_chain_push(back, record);
 }
 
@@ -223,7 +203,7 @@ static void give_back(wf_work_manager_state *self, wf_chain *back, uint64_t *ret
 }
 
 static void park(wf_work_manager_state *self, wf_record *record) {
-    return_credit(self, record);
+    wf_work_return_credit(self, record);
     record->flags |= WF_RECORD_DEFERRED;
     self->parked_records++;
     self->defers = true;
@@ -312,7 +292,7 @@ void wf_work_on_done(void *state, weft_env *env, const weft_message *message) {
     wf_record *next;
     for (wf_record *record = slice->head; record; record = next) {
         next = record->next;
-        wf_record_prefetch(next);
+        wf_record_prefetch_head(next);
         ran += record->status != WF_DONE_UNRUN;
         wf_check_partition(record->slot, record->epoch);
         if (record->status != WF_DONE_UNRUN)

@@ -46,20 +46,6 @@ void wf_work_flush_offsets(wf_work_manager_state *self, weft_env *env) {
     wf_work_send_all(env, self->options.tracker, WF_MSG_COMPLETED, &self->completed, sizeof(wf_completed));
 }
 
-static void flush_home(wf_work_manager_state *self, weft_env *env) {
-    wf_work_send_all(env, self->options.exporter, WF_MSG_COMPLETIONS, &self->completions,
-                     sizeof(weft_event_completion));
-    if (self->credit_records == 0 && self->credit_bytes == 0 && self->home.count == 0) return;
-    wf_credit credit = {.head = self->home.head,
-                        .blocks = self->home.count,
-                        .records = self->credit_records,
-                        .bytes = self->credit_bytes};
-    weft_env_send(env, self->options.poller, WF_MSG_CREDIT, &credit, sizeof credit);
-    self->home = (wf_chain){0};
-    self->credit_records = 0;
-    self->credit_bytes = 0;
-}
-
 /* --- records arriving */
 
 static void note_fetched(wf_work_manager_state *self, const wf_record *record) {
@@ -101,17 +87,19 @@ static void accept(wf_work_manager_state *self, wf_work_slot *slot, wf_record *r
         slot->tail->slot_next = record;
     slot->tail = record;
     wf_lanes_add(&self->lanes, record);
-    if (blocking) wf_lanes_urge(&self->lanes, record);
+    if (blocking) wf_work_note_head(self, slot);
 }
 
 static void on_records(void *state, weft_env *env, const weft_message *message) {
     (void)env;
     wf_work_manager_state *self = state;
     const wf_chain *records = message->body;
+    wf_lanes_ahead ahead;
+    wf_lanes_ahead_begin(&self->lanes, records->head, &ahead);
     wf_record *next;
     for (wf_record *record = records->head; record; record = next) {
         next = record->next;
-        wf_record_prefetch(next);
+        wf_lanes_ahead_step(&self->lanes, &ahead);
         wf_work_slot *slot = current_slot(self, record->slot, record->epoch);
         if (slot && slot->phase == WF_WORK_ACTIVE && !slot->refetching)
             accept(self, slot, record);
@@ -233,6 +221,7 @@ static void end_slot(wf_work_manager_state *self, weft_env *env, wf_work_slot *s
     wf_drained drained = {
         .slot = wf_work_slot_index(self, slot), .epoch = slot->epoch, .unfinished = unfinished, .lost = lost};
     weft_env_send(env, self->options.tracker, WF_MSG_DRAINED, &drained, sizeof drained);
+    if (slot->phase == WF_WORK_DRAINING) self->draining_count--;
     slot->phase = WF_WORK_GONE;
     slot->held = false;
     forget_restored(slot);
@@ -281,6 +270,7 @@ static void on_revoke(void *state, weft_env *env, const weft_message *message) {
     wf_work_slot *slot = current_slot(self, revoke->slot, revoke->epoch);
     if (!slot) return;
     purge_queued(self, slot);
+    if (slot->phase == WF_WORK_ACTIVE) self->draining_count++;
     slot->phase = WF_WORK_DRAINING;
     slot->drain_deadline_ns = revoke->deadline_ns;
     slot->fenced = false;
@@ -293,7 +283,7 @@ static void on_revoke(void *state, weft_env *env, const weft_message *message) {
  * the next deadline. */
 static uint64_t check_draining(wf_work_manager_state *self, weft_env *env) {
     uint64_t next_ns = UINT64_MAX;
-    for (uint32_t i = 0; i < self->slot_count; i++) {
+    for (uint32_t i = 0; i < self->slot_count && self->draining_count; i++) {
         wf_work_slot *slot = &self->slots[i];
         if (slot->phase != WF_WORK_DRAINING) continue;
         purge_queued(self, slot);
@@ -352,6 +342,7 @@ static void lend(wf_work_manager_state *self, weft_env *env, wf_worker_entry *wo
     uint64_t now_ns = weft_env_now_ns(env);
     for (wf_record *record = slice->head; record; record = record->next) {
         record->state = WF_RECORD_LENT;
+        record->status = WF_DONE_SUCCESS;
         record->dispatch_ns = now_ns;
         record->pending = 0;
         record->flags &= (uint8_t) ~(WF_RECORD_DEFERRED | WF_RECORD_TIMED_OUT);
@@ -378,8 +369,19 @@ static uint64_t slice_bytes(const wf_work_manager_options *options, uint64_t roo
     return room < most ? room : most;
 }
 
+/* What blocks a frontier goes first. */
+static void urge_heads(wf_work_manager_state *self) {
+    for (uint32_t i = 0; i < self->new_heads.count; i++) {
+        wf_work_slot *slot = &self->slots[((uint32_t *)self->new_heads.items)[i]];
+        slot->new_head = false;
+        if (slot->head) wf_lanes_urge(&self->lanes, slot->head);
+    }
+    self->new_heads.count = 0;
+}
+
 static void dispatch(wf_work_manager_state *self, weft_env *env) {
     const wf_work_manager_options *options = &self->options;
+    urge_heads(self);
     while (wf_lanes_ready_count(&self->lanes) > 0 && has_room(self) && !self->failed) {
         wf_worker_entry *worker = wf_workers_pick(&self->workers);
         if (!worker) return;
@@ -480,7 +482,7 @@ static bool on_turn(void *state, weft_env *env) {
     uint64_t wake_ns = check_draining(self, env);
     dispatch(self, env);
     wf_work_flush_offsets(self, env);
-    flush_home(self, env);
+    wf_work_flush_home(self, env);
     arm_hold_timer(self, env);
     uint64_t retry_ns = wf_lanes_next_retry_ns(&self->lanes);
     if (retry_ns < wake_ns) wake_ns = retry_ns;
@@ -554,6 +556,7 @@ static void deinit(void *state, weft_env *env) {
     free(self->completed.items);
     free(self->completions.items);
     free(self->early.items);
+    free(self->new_heads.items);
     free(self->slots);
     wf_workers_deinit(&self->workers);
     wf_lanes_deinit(&self->lanes);

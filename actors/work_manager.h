@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The work manager: takes records from the poller, gives slices to workers, and decides what becomes of each record
- * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records, work_gauges.c
- * what is seen of it from outside. This header is shared by the three; others use the class and its options only.
+ * that comes back. work_manager.c has the messages and the dispatch, work_done.c what becomes of records, work_credit.c
+ * what goes back to the poller, work_hold.c partitions that stop alone, work_gauges.c what is seen of it from outside.
+ * They share this header; others use the class and its options only.
  *
  * Accepts RECORDS, LOG_END, REVOKE (poller), ASSIGNED, PROGRESS (offset tracker), WORKER_UP, DONE, UNPARKED (engine),
  * PAUSE (program), GAUGES_ASK, SUBSCRIBE (exporter). Emits WORK, CREDIT, READY, HOLD, FETCHED, COMPLETED, HOLE,
@@ -66,7 +67,7 @@ extern const weft_actor_class wf_work_manager;
 /* The three numbers of the map for its format and a limit in bytes. The record at the frontier fits under any. */
 void wf_work_set_map_limit(wf_work_manager_options *options, size_t max_bytes);
 
-/* --- shared by the three files */
+/* --- shared by its files */
 
 typedef enum wf_work_phase { WF_WORK_GONE = 0, WF_WORK_ACTIVE, WF_WORK_DRAINING } wf_work_phase;
 
@@ -88,6 +89,7 @@ typedef struct wf_work_slot {
     wf_record *tail;
     uint32_t out; /* lent or parked, of this epoch */
     uint32_t parked;
+    bool new_head;           /* it is in new_heads */
     bool paused;             /* by the program */
     bool held;               /* the poller was told to stop fetching it */
     bool over;               /* its stalled records were over its share at the last look */
@@ -130,7 +132,9 @@ typedef struct wf_work_manager_state {
     uint64_t begun_ns;     /* when the first record was lent, */
     int64_t wall_ahead_ns; /* of the monotonic clock; 0: not looked yet */
     uint64_t finished_ns;  /* when the last one was finished; 0: none was */
-    uint32_t active_count; /* slots that are not GONE */
+    uint32_t active_count;   /* slots that are not GONE */
+    uint32_t draining_count; /* of those */
+    wf_work_outbox new_heads; /* uint32_t: slots whose blocking record is another one since the last dispatch */
     uint32_t lent_records;
     uint32_t parked_records;
     uint64_t out_bytes;         /* of lent and parked ones */
@@ -142,6 +146,7 @@ typedef struct wf_work_manager_state {
     wf_work_outbox completions; /* weft_event_completion */
     wf_work_outbox early;       /* wf_unparked that came before their DONE */
     wf_chain home;              /* finished blocks */
+    bool enough;                /* as the poller knows it */
     uint64_t credit_bytes;
     uint32_t credit_records;
     bool defers;           /* the handler has deferred a record: pending.max.records bounds what is lent, too */
@@ -175,7 +180,15 @@ void *wf_work_append(wf_work_outbox *outbox, size_t item_bytes);
 /* One message with all items, if there are any; the outbox is empty then. */
 void wf_work_send_all(weft_env *env, weft_actor_id to, uint32_t type, wf_work_outbox *outbox, size_t item_bytes);
 void wf_work_unlink(wf_work_slot *slot, wf_record *record);
+/* Its blocking record is another one. */
+void wf_work_note_head(wf_work_manager_state *self, wf_work_slot *slot);
+
+/* work_credit.c: finished, or purged; its credit with it, unless that went when it was deferred. */
 void wf_work_go_home(wf_work_manager_state *self, wf_record *record);
+void wf_work_return_credit(wf_work_manager_state *self, const wf_record *record);
+void wf_work_take_credit_back(wf_work_manager_state *self, wf_record *record);
+void wf_work_flush_home(wf_work_manager_state *self, weft_env *env);
+
 /* Fence what is out of a slot: it goes home when it comes back, and counts for nothing. */
 void wf_work_fence(wf_work_manager_state *self, wf_work_slot *slot);
 /* Finish a record that is in no lane's queue and not out any more. */

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <dirent.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "kafka.h"
 #include "kafka_bell.h"
@@ -202,7 +201,8 @@ static const wf_kafka_ops ops = {descriptors, serve,    consume, consume_stop, h
                                  assign,      unassign, commit,  hold,         seek,   queued,    log_end,
                                  wake,        close_begin, free_door, version};
 
-weft_status __wrap_wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka, char **ret_error);
+weft_status __wrap_wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka,
+                                 char **ret_error);
 
 weft_status __wrap_wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka,
                                  char **ret_error) {
@@ -283,7 +283,7 @@ static void run(int argc, char **argv, double *ret_ring, double *ret_all, double
         fprintf(stderr, "%s\n", weft_consumer_error(consumer));
         exit(1);
     }
-    while (atomic_load(&handled) + 10000 < records) usleep(500);
+    while (atomic_load(&handled) + 10000 < records) weft_consumer_wait(consumer, 1);
     double each = (double)records;
     *ret_ring = (double)thread_ns("ring") / each;
     *ret_all = (double)(process_ns() - cpu_ns) / each;

@@ -26,10 +26,11 @@ typedef struct wf_slice {
 
 /* Credit is counted when a record is finished or deferred; its block goes home when it is finished. */
 typedef struct wf_credit {
-    wf_record *head;  /* finished blocks, NULL: none */
-    uint32_t blocks;  /* how many */
-    uint32_t records; /* credit: records */
-    uint64_t bytes;   /* credit: block_bytes of those records */
+    wf_record *head;       /* finished blocks, NULL: none */
+    uint32_t blocks;       /* how many */
+    uint32_t records : 31; /* credit: records */
+    uint32_t enough : 1;   /* more may run now than all workers can hold: fetch nothing for the moment */
+    uint64_t bytes;        /* credit: block_bytes of those records */
 } wf_credit;
 
 typedef struct wf_unparked {

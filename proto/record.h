@@ -8,8 +8,8 @@
  *
  * Invariants:
  * 1. A block is in exactly one chain at a time (`next`): a batch on its way, a lane, a slice, or the credit going home.
- * 2. From WORK to DONE the block is lent: the engine reads all and writes only `status`, `reason`, `pending`
- *    and WF_RECORD_SUSPECT.
+ * 2. From WORK to DONE the block is lent, with the status SUCCESS: the engine reads all and writes only `status` (of
+ *    what did not succeed), `reason`, `pending` and WF_RECORD_SUSPECT.
  * 3. `slot`, `epoch` and `offset` never change while the block is out of the pool.
  */
 #ifndef WF_RECORD_H
@@ -77,9 +77,15 @@ struct weft_record {
     uint32_t header_bytes; /* encoded headers behind the value, see wf_record_header_put() */
 };
 
-/* Lists of records are walked with this: each hop would otherwise wait for memory that another processor had last. */
+/* Lists of records are walked with this: each hop would otherwise wait for memory. */
 static inline void wf_record_prefetch(const wf_record *record) {
-    __builtin_prefetch(record, 1);
+    __builtin_prefetch(record);
+}
+
+/* Both lines. */
+static inline void wf_record_prefetch_head(const wf_record *record) {
+    __builtin_prefetch(record);
+    __builtin_prefetch((const char *)record + sizeof *record / 2);
 }
 
 static inline char *wf_record_bytes(wf_record *record) {

@@ -160,16 +160,6 @@ uint8_t *wf_wire_put_done(uint8_t *at, const wf_wire_done *done) {
     return at + sizeof *done;
 }
 
-static size_t payload_bytes(const wf_record *record) {
-    return wf_record_length(record->key_bytes) + wf_record_length(record->value_bytes) + record->header_bytes;
-}
-
-size_t wf_wire_work_bytes(const wf_record *head, uint32_t count) {
-    size_t bytes = WF_WIRE_HEADER_BYTES + (size_t)count * WF_WIRE_RECORD_BYTES;
-    for (uint32_t i = 0; i < count; i++, head = head->next) bytes += payload_bytes(head);
-    return bytes;
-}
-
 uint8_t *wf_wire_put_work(uint8_t *at, uint32_t task, const wf_record *head, uint32_t count) {
     at = wf_wire_put_header(at, WF_WIRE_WORK, count, task);
     uint8_t *bytes = at + (size_t)count * WF_WIRE_RECORD_BYTES;
@@ -194,7 +184,7 @@ uint8_t *wf_wire_put_work(uint8_t *at, uint32_t task, const wf_record *head, uin
         };
         memcpy(at, &record, sizeof record);
         at += sizeof record;
-        size_t length = payload_bytes(head);
+        size_t length = wf_wire_payload_bytes(head);
         memcpy(bytes + begin_at, wf_record_key_bytes(head), length);
         begin_at += (uint32_t)length;
     }

@@ -145,9 +145,14 @@ uint8_t *wf_wire_put_header(uint8_t *at, wf_wire_type type, uint32_t count, uint
 uint8_t *wf_wire_put_hello(uint8_t *at, const wf_wire_hello *hello, const char *name);
 uint8_t *wf_wire_put_done(uint8_t *at, const wf_wire_done *done);
 
-/* The first `count` records of a chain. */
-size_t wf_wire_work_bytes(const wf_record *head, uint32_t count);
-/* The slot of a record is the number of its topic. */
+/* What a record takes in WORK beside its descriptor, and the whole frame. */
+static inline size_t wf_wire_payload_bytes(const wf_record *record) {
+    return wf_record_length(record->key_bytes) + wf_record_length(record->value_bytes) + record->header_bytes;
+}
+static inline size_t wf_wire_work_bytes(uint32_t count, size_t payload_bytes) {
+    return WF_WIRE_HEADER_BYTES + (size_t)count * WF_WIRE_RECORD_BYTES + payload_bytes;
+}
+/* The first `count` records of a chain; the slot of a record is the number of its topic. */
 uint8_t *wf_wire_put_work(uint8_t *at, uint32_t task, const wf_record *head, uint32_t count);
 
 #endif

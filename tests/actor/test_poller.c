@@ -344,6 +344,27 @@ Test(poller, credit__events_are_served_without_any) {
     finish(&shore);
 }
 
+Test(poller, enough__nothing_is_read_and_it_counts_as_back_pressure_until_it_is_over) {
+    coast shore;
+    begin(&shore);
+    add_records(&shore, 0, 10);
+    give(&shore, 1);
+    REQUIRE_EQ(shore.record_count, 10);
+    wf_credit credit = {.enough = 1};
+    fake_env_tell(&shore.fake, MANAGER, WF_MSG_CREDIT, &credit, sizeof credit);
+    add_records(&shore, 0, 10);
+    flow(&shore);
+    REQUIRE_EQ(shore.record_count, 10);
+    REQUIRE(((wf_poller_state *)shore.fake.actor.self)->metrics.is_paused);
+
+    credit.enough = 0;
+    fake_env_tell(&shore.fake, MANAGER, WF_MSG_CREDIT, &credit, sizeof credit);
+    flow(&shore);
+    REQUIRE_EQ(shore.record_count, 20);
+    REQUIRE(!((wf_poller_state *)shore.fake.actor.self)->metrics.is_paused);
+    finish(&shore);
+}
+
 /* --- commits */
 
 Test(poller, commits__one_in_flight_and_later_ones_coalesce) {

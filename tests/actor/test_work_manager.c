@@ -198,6 +198,47 @@ Test(work_manager, first_record_of_a_partition__passes_the_backlog_of_the_others
     desk_end(&desk);
 }
 
+/* Of keys that may run, as many as all workers can hold, and no fewer than 1,024. */
+Test(work_manager, enough__more_keys_ready_than_workers_hold__said_until_a_quarter_is_gone) {
+    work_desk desk;
+    uint64_t keys[1030];
+    uint32_t waiting = 0, told_at = 0;
+    wf_work_manager_options options = desk_options();
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    for (uint64_t i = 0; i < 1030; i++) keys[i] = i + 1;
+    desk_feed(&desk, 0, 0, keys, 1026); /* two of them are with the worker */
+    desk_collect(&desk);
+    REQUIRE(!desk.enough);
+    desk_feed(&desk, 0, 1026, keys + 1026, 1);
+    desk_collect(&desk);
+    REQUIRE(desk.enough);
+
+    wf_slice slice;
+    for (waiting = 1025; desk_work(&desk, &slice); waiting--) {
+        if (!desk.enough && told_at == 0) told_at = waiting;
+        desk_done(&desk, slice, WF_DONE_SUCCESS);
+        desk_collect(&desk);
+    }
+    REQUIRE_EQ(told_at, 768);
+    desk_end(&desk);
+}
+
+Test(work_manager, enough__one_key__never) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    for (int64_t i = 0; i < 300; i++) desk_feed(&desk, 0, 8 * i, one_key, 8);
+    desk_collect(&desk);
+    REQUIRE(!desk.enough, "the other keys must come while this one runs");
+    wf_slice slice;
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    desk_end(&desk);
+}
+
 /* --- failures */
 
 /* The pause after the attempt that just failed is exactly this long. */

@@ -130,6 +130,7 @@ static void take_credit(work_desk *desk, const wf_credit *credit) {
         MUST(record->reason == NULL, "a block came home with a reason");
         free(record);
     }
+    desk->enough = credit->enough;
     MUST(blocks == credit->blocks, "CREDIT says %u blocks and has %u", credit->blocks, blocks);
     desk->home_blocks += blocks;
     MUST(desk->credit_records <= desk->given_records && desk->credit_bytes <= desk->given_bytes, "credit was invented");

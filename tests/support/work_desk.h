@@ -39,6 +39,7 @@ typedef struct work_desk {
     uint64_t home_blocks;
     uint64_t credit_records;
     uint64_t credit_bytes;
+    bool enough;      /* as the last CREDIT said */
     bool no_progress; /* keep PROGRESS back */
 } work_desk;
 

@@ -333,7 +333,10 @@ Test(wire, work__random_chains__come_out_as_they_went_in) {
         wf_chain chain = {0};
         uint32_t count = 1 + (uint32_t)seeded_below(&random, WF_WIRE_RECORDS_MAX);
         for (uint32_t i = 0; i < count; i++) wf_chain_push(&chain, make_record(&random, i * 3, &lanes[i * 4 / count]));
-        size_t bytes = wf_wire_work_bytes(chain.head, count);
+        size_t payload_bytes = 0;
+        for (wf_record *record = chain.head; record; record = record->next)
+            payload_bytes += wf_wire_payload_bytes(record);
+        size_t bytes = wf_wire_work_bytes(count, payload_bytes);
         uint8_t *frame = malloc(bytes);
         REQUIRE_EQ(wf_wire_put_work(frame, 77, chain.head, count) - frame, bytes);
         wf_wire_header header;

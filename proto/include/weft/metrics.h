@@ -65,7 +65,7 @@ typedef struct weft_partition_metrics {
 typedef struct weft_topic_metrics {
     const char *topic; /* lives as long as the weft_metrics that it is in */
     uint32_t assigned; /* partitions */
-    bool is_paused;    /* reading is held back: credit is used up (then for all topics), or a partition stopped alone */
+    bool is_paused;    /* reading is held back: enough is queued (then for all topics), or a partition stopped alone */
     uint64_t in_flight;
     uint64_t queued;
     uint64_t metadata_bytes; /* the largest of its partitions */
@@ -163,7 +163,7 @@ typedef struct weft_system_metrics {
     uint64_t lost;              /* times that partitions were lost without warning: they had another owner already */
     uint64_t fenced;       /* records that were still out when their partition had to go; their results don't count */
     uint64_t kafka_errors; /* that librdkafka told */
-    uint64_t paused_ns;    /* time in which nothing was read because the queue's credit was used up */
+    uint64_t paused_ns;    /* time in which nothing was read because enough was queued */
     uint64_t wakes;        /* times a stalled fetch was woken */
     uint64_t idle_ns;      /* time without records while there was credit and lag */
     uint64_t metadata_refused; /* committed maps: damaged, of no known format or beyond the log, so not used */
@@ -171,7 +171,7 @@ typedef struct weft_system_metrics {
     uint32_t workers;          /* workers that take slices */
     uint32_t workers_busy;
     weft_pool_metrics pool; /* engine = process */
-    bool is_paused;         /* back-pressure: nothing is read because the queue's credit is used up */
+    bool is_paused;         /* back-pressure: nothing is read because enough is queued */
     bool is_member;         /* of the group: it got its partitions, none perhaps, and did not lose them since */
     bool is_connected;      /* false: librdkafka said that no broker can be reached, and none has answered since */
 } weft_system_metrics;
