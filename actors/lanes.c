@@ -224,6 +224,11 @@ static bool is_stalled(const wf_lane *lane) {
     return lane->place == PLACE_HEAP || lane->place == PLACE_PARKED;
 }
 
+static void count_stalled(wf_lanes *lanes, const wf_lane *lane, int64_t records) {
+    lanes->slots[lane->slot].stalled += (uint64_t)records;
+    lanes->stalled += (uint64_t)records;
+}
+
 /* Count `records` more (or fewer) in a lane's queue. */
 static void count_queued(wf_lanes *lanes, const wf_lane *lane, int64_t records, int64_t bytes) {
     wf_lane_slot *slot = &lanes->slots[lane->slot];
@@ -231,26 +236,24 @@ static void count_queued(wf_lanes *lanes, const wf_lane *lane, int64_t records, 
     lanes->virtual_queued[lane->virtual_index] += (uint32_t)records;
     slot->queued += (uint64_t)records;
     slot->queued_bytes += (uint64_t)bytes;
-    if (is_stalled(lane)) slot->stalled += (uint64_t)records;
+    if (is_stalled(lane)) count_stalled(lanes, lane, records);
 }
 
 static void lane_leave(wf_lanes *lanes, wf_lane *lane) {
-    wf_lane_slot *slot = &lanes->slots[lane->slot];
-    if (is_stalled(lane)) slot->stalled -= lane->queue.count;
+    if (is_stalled(lane)) count_stalled(lanes, lane, -(int64_t)lane->queue.count);
     if (lane->place == PLACE_READY)
         list_remove(&lanes->ready, lane);
     else if (lane->place == PLACE_RETRY_READY)
         list_remove(&lanes->retry_ready, lane);
     else if (lane->place == PLACE_PARKED)
-        list_remove(&slot->parked, lane);
+        list_remove(&lanes->slots[lane->slot].parked, lane);
     else if (lane->place == PLACE_HEAP)
         heap_remove(lanes, lane);
 }
 
 static void lane_park(wf_lanes *lanes, wf_lane *lane) {
-    wf_lane_slot *slot = &lanes->slots[lane->slot];
-    list_push(&slot->parked, lane, PLACE_PARKED);
-    slot->stalled += lane->queue.count;
+    list_push(&lanes->slots[lane->slot].parked, lane, PLACE_PARKED);
+    count_stalled(lanes, lane, lane->queue.count);
 }
 
 /* Put an idle lane where it belongs, or end it. */
@@ -262,7 +265,7 @@ static void lane_settle(wf_lanes *lanes, wf_lane *lane) {
         return;
     }
     if (lane->retry_ns) {
-        lanes->slots[lane->slot].stalled += lane->queue.count;
+        count_stalled(lanes, lane, lane->queue.count);
         heap_push(lanes, lane);
     } else if (lanes->slots[lane->slot].stopped) {
         lane_park(lanes, lane);
@@ -373,10 +376,7 @@ static bool take_from(wf_lanes *lanes, wf_lane *lane, const wf_take *take, uint3
             return false;
         }
         if (lanes->slots[lane->slot].stopped || (take->admit && !take->admit(take->context, head))) {
-            if (taken == 0 && lane->out == 0)
-                lane_park(lanes, lane);
-            else if (lane->open)
-                lane_park(lanes, lane);
+            if (lane->open || (taken == 0 && lane->out == 0)) lane_park(lanes, lane);
             break;
         }
         wf_chain_pop(&lane->queue);
@@ -581,7 +581,7 @@ void wf_lanes_check(const wf_lanes *lanes) {
         queued += lanes->slots[i].queued;
         stalled += lanes->slots[i].stalled;
     }
-    WF_CHECK(queued == lanes->queued);
+    WF_CHECK(queued == lanes->queued && stalled == lanes->stalled);
     uint64_t in_table = 0, stalled_in_table = 0;
     uint32_t count = 0;
     for (uint32_t i = 0; i <= lanes->table_mask; i++) {

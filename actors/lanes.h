@@ -65,6 +65,7 @@ typedef struct wf_lanes {
     wf_lane_slot *slots;
     uint32_t slot_count;
     uint64_t queued; /* records in lanes, all slots */
+    uint64_t stalled;
 } wf_lanes;
 
 /* Whether a record may start now; false parks its lane until wf_lanes_unpark(). */

@@ -55,7 +55,8 @@ typedef struct tracker {
     tracked *slots;
     uint32_t slot_count;
     wf_progress *progress; /* room for one per slot */
-    bool any_changed;
+    uint32_t *changed;     /* those that are: with a thousand partitions it costs too much to look for them */
+    uint32_t changed_count;
     bool commit_armed;
 } tracker;
 
@@ -66,8 +67,9 @@ static tracked *current_slot(tracker *self, uint32_t index, uint32_t epoch) {
 }
 
 static void note_change(tracker *self, tracked *slot) {
+    if (slot->changed) return;
     slot->changed = true;
-    self->any_changed = true;
+    self->changed[self->changed_count++] = (uint32_t)(slot - self->slots);
 }
 
 static void start_window(tracked *slot, int64_t base) {
@@ -85,6 +87,9 @@ static weft_status reserve(tracker *self, uint32_t index) {
     wf_progress *progress = realloc(self->progress, count * sizeof *progress);
     if (!progress) return WEFT_ENOMEM;
     self->progress = progress;
+    uint32_t *changed = realloc(self->changed, count * sizeof *changed);
+    if (!changed) return WEFT_ENOMEM;
+    self->changed = changed;
     self->slot_count = count;
     return WEFT_OK;
 }
@@ -365,22 +370,20 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
 
 static bool on_turn(void *state, weft_env *env) {
     tracker *self = state;
-    if (!self->any_changed) return false;
-    self->any_changed = false;
     uint32_t count = 0;
     bool dirty = false;
-    for (uint32_t i = 0; i < self->slot_count; i++) {
-        tracked *slot = &self->slots[i];
+    for (uint32_t i = 0; i < self->changed_count; i++) {
+        tracked *slot = &self->slots[self->changed[i]];
+        slot->changed = false;
         if (!slot->active) continue;
         dirty = dirty || slot->dirty;
-        if (!slot->changed) continue;
-        slot->changed = false;
-        self->progress[count++] = (wf_progress){.slot = i,
+        self->progress[count++] = (wf_progress){.slot = self->changed[i],
                                                 .epoch = slot->epoch,
                                                 .frontier = slot->window.frontier,
                                                 .runs = slot->window.run_count,
                                                 .completed = slot->completed};
     }
+    self->changed_count = 0;
     if (count)
         weft_env_send(env, self->options.manager, WF_MSG_PROGRESS, self->progress, count * sizeof *self->progress);
     if (dirty && !self->commit_armed) {
@@ -408,6 +411,7 @@ static void deinit(void *state, weft_env *env) {
     }
     free(self->slots);
     free(self->progress);
+    free(self->changed);
 }
 
 const weft_actor_class wf_offset_tracker = {

@@ -121,8 +121,9 @@ typedef struct wf_poller_state {
     bool ask_stale;  /* and it was asked for an assignment that is over: others may have committed since */
     /* Credit. */
     int64_t credit_records;
-    bool enough; /* says the work manager: nothing is fetched */
     int64_t credit_bytes; /* may go below 0 by one record */
+    bool enough;          /* says the work manager: nothing is fetched */
+    bool any_commit;      /* may wait in a slot */
     /* Reading. */
     wf_chain batch;
     weft_env *env;             /* during consume() and serve() */

@@ -41,11 +41,12 @@ void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message
     WF_CHECK(commit.offset >= slot->committed);
     if (slot->has_commit) drop(&slot->commit);
     slot->commit = commit;
-    slot->has_commit = true;
+    slot->has_commit = self->any_commit = true;
 }
 
 static size_t collect(wf_poller_state *self, wf_kafka_partition *list) {
     size_t count = 0;
+    self->any_commit = false;
     for (uint32_t i = 0; i < self->slot_count; i++) {
         wf_poller_slot *slot = &self->slots[i];
         if (!slot->has_commit) continue;
@@ -61,20 +62,14 @@ static size_t collect(wf_poller_state *self, wf_kafka_partition *list) {
     return count;
 }
 
-static bool any_waiting(const wf_poller_state *self) {
-    for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].has_commit) return true;
-    return false;
-}
-
 /* What was in flight waits again, unless something newer does. */
-static void take_back(wf_poller_slot *slot) {
+static void take_back(wf_poller_state *self, wf_poller_slot *slot) {
     slot->in_flight = false;
     if (slot->has_commit) {
         drop(&slot->sent);
     } else {
         slot->commit = slot->sent;
-        slot->has_commit = true;
+        slot->has_commit = self->any_commit = true;
     }
 }
 
@@ -88,20 +83,21 @@ static void back_off(wf_poller_state *self, uint64_t now_ns, weft_commit_failure
 
 uint64_t wf_poller_send_commits(wf_poller_state *self, weft_env *env) {
     uint64_t now_ns = weft_env_now_ns(env);
-    if (self->commit_in_flight || self->closed || !any_waiting(self)) return UINT64_MAX;
+    if (self->commit_in_flight || self->closed || !self->any_commit) return UINT64_MAX;
     if (self->commit_retry_ns > now_ns) return self->commit_retry_ns;
     wf_kafka_partition *list = calloc(self->slot_count, sizeof *list);
     WF_CHECK(list != NULL);
     size_t count = collect(self, list);
-    weft_status status = self->options.kafka->ops->commit(self->options.kafka, list, count);
+    weft_status status = count ? self->options.kafka->ops->commit(self->options.kafka, list, count) : WEFT_OK;
     free(list);
+    if (count == 0) return UINT64_MAX; /* they were dropped meanwhile */
     if (status == WEFT_OK) {
         self->commit_in_flight = true;
         self->commit_sent_ns = now_ns;
         return UINT64_MAX;
     }
     for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].in_flight) take_back(&self->slots[i]);
+        if (self->slots[i].in_flight) take_back(self, &self->slots[i]);
     back_off(self, now_ns, WEFT_COMMIT_UNANSWERED);
     return self->commit_retry_ns;
 }
@@ -135,7 +131,7 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
         if (slot->sent.metadata_bytes)
             shrink(self, slot);
         else
-            take_back(slot);
+            take_back(self, slot);
         break;
     case WF_KAFKA_FENCED: /* the membership is over; librdkafka will say so itself with a lost assignment */
         confirm(self, slot, WF_COMMIT_REFUSED);
@@ -143,7 +139,7 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
     case WF_KAFKA_RETRY:
     case WF_KAFKA_FATAL:
     case WF_KAFKA_AWAY:
-        take_back(slot);
+        take_back(self, slot);
         break;
     default:
         WF_UNREACHABLE("a commit result that the door has not");
@@ -170,7 +166,7 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
     }
     /* A partition that the answer left out is as good as not committed. */
     for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].in_flight) take_back(&self->slots[i]);
+        if (self->slots[i].in_flight) take_back(self, &self->slots[i]);
     if (worst == WF_KAFKA_OK) {
         self->metrics.is_connected = true;
         self->metrics.commits++;

@@ -82,11 +82,10 @@ bool wf_work_look_at_holds(wf_work_manager_state *self, weft_env *env) {
     return again;
 }
 
+/* Asked each turn, so not of each partition: one that was stopped keeps wf_work_look_at_holds() coming back itself. */
 bool wf_work_any_over(const wf_work_manager_state *self) {
     uint64_t max = stalled_max(self);
-    for (uint32_t i = 0; i < self->slot_count; i++)
-        if (self->slots[i].phase == WF_WORK_ACTIVE &&
-            (self->lanes.slots[i].stalled > max || self->slots[i].held != self->slots[i].paused))
-            return true;
+    for (uint32_t i = 0; i < self->slot_count && self->lanes.stalled > max; i++)
+        if (self->slots[i].phase == WF_WORK_ACTIVE && self->lanes.slots[i].stalled > max) return true;
     return false;
 }

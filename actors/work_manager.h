@@ -171,7 +171,7 @@ void wf_work_flush_offsets(wf_work_manager_state *self, weft_env *env);
 void wf_work_send_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold);
 void wf_work_set_hold(wf_work_manager_state *self, weft_env *env, wf_work_slot *slot, bool hold);
 bool wf_work_look_at_holds(wf_work_manager_state *self, weft_env *env);
-/* Is there a partition that has to stop alone, or did? */
+/* Is there a partition that may have to stop alone? */
 bool wf_work_any_over(const wf_work_manager_state *self);
 
 /* The answer to GAUGES_ASK (work_gauges.c). */

@@ -4,7 +4,7 @@
  * neither librdkafka nor a broker is in the figures. Processor time of the ring's thread and of all threads, in ns per
  * record.
  *
- *   bench_ring [NAME=VALUE ...]      options of weft; RECORDS, KEYS, VALUE_BYTES, REPETITIONS in the environment
+ *   bench_ring [NAME=VALUE ...]      options of weft; RECORDS, KEYS, VALUE_BYTES, PARTITIONS, REPETITIONS in the environment
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -19,9 +19,9 @@
 #include "stats.h"
 #include "weft/consumer.h"
 
-enum { PARTITIONS = 8, SET_RECORDS = 400, MEMORY_BYTES = 4 << 20 };
+enum { PARTITIONS_MAX = 10000, SET_RECORDS = 400, MEMORY_BYTES = 4 << 20 };
 
-static uint64_t records, keys, value_bytes;
+static uint64_t records, keys, value_bytes, partitions;
 static const char topic[] = "ring";
 
 /* --- a door that is always full */
@@ -29,12 +29,12 @@ static const char topic[] = "ring";
 typedef struct door {
     wf_kafka kafka;
     int events_fd, records_fd;
-    wf_kafka_partition partitions[PARTITIONS];
+    wf_kafka_partition partitions[PARTITIONS_MAX];
     bool to_assign, to_tell, to_revoke, to_close;
     bool assigned, stop;
     wf_kafka_partition *results;
     size_t result_count;
-    int64_t next[PARTITIONS];
+    int64_t next[PARTITIONS_MAX];
     uint64_t delivered;
     uint64_t random;
     char *memory;
@@ -50,11 +50,11 @@ static bool serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context) {
     door *self = (door *)kafka;
     if (self->to_assign) {
         self->to_assign = false;
-        sink->on_assign(context, self->partitions, PARTITIONS, false);
+        sink->on_assign(context, self->partitions, partitions, false);
     }
     if (self->to_tell) {
         self->to_tell = false;
-        sink->on_committed_offsets(context, WF_KAFKA_OK, NULL, self->partitions, PARTITIONS);
+        sink->on_committed_offsets(context, WF_KAFKA_OK, NULL, self->partitions, partitions);
     }
     if (self->results) {
         wf_kafka_partition *results = self->results;
@@ -64,7 +64,7 @@ static bool serve(wf_kafka *kafka, const wf_kafka_sink *sink, void *context) {
     }
     if (self->to_revoke) {
         self->to_revoke = false;
-        sink->on_revoke(context, self->partitions, PARTITIONS, false, false);
+        sink->on_revoke(context, self->partitions, partitions, false, false);
     }
     if (self->to_close) {
         self->to_close = false;
@@ -86,7 +86,7 @@ static size_t consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *
     wf_bell_clear(self->records_fd);
     self->stop = false;
     while (self->assigned && count < max_records && !self->stop && self->delivered < records) {
-        size_t partition = self->delivered++ / SET_RECORDS % PARTITIONS;
+        size_t partition = self->delivered++ / SET_RECORDS % partitions;
         uint64_t key = next_random(&self->random) % keys;
         if (self->at + value_bytes > MEMORY_BYTES) self->at = 0;
         wf_kafka_record record = {.topic = topic,
@@ -121,33 +121,33 @@ static weft_status subscribe(wf_kafka *kafka, const char *const *topics, size_t 
     return WEFT_OK;
 }
 
-static weft_status fetch_committed(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count) {
-    (void)partitions, (void)count;
+static weft_status fetch_committed(wf_kafka *kafka, const wf_kafka_partition *list, size_t count) {
+    (void)list, (void)count;
     ((door *)kafka)->to_tell = true;
     wf_bell_ring(((door *)kafka)->events_fd);
     return WEFT_OK;
 }
 
-static weft_status assign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
-    (void)partitions, (void)count, (void)incremental;
+static weft_status assign(wf_kafka *kafka, const wf_kafka_partition *list, size_t count, bool incremental) {
+    (void)list, (void)count, (void)incremental;
     ((door *)kafka)->assigned = true;
     wf_bell_ring(((door *)kafka)->records_fd);
     return WEFT_OK;
 }
 
-static weft_status unassign(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count, bool incremental) {
-    (void)partitions, (void)count, (void)incremental;
+static weft_status unassign(wf_kafka *kafka, const wf_kafka_partition *list, size_t count, bool incremental) {
+    (void)list, (void)count, (void)incremental;
     ((door *)kafka)->assigned = false;
     ((door *)kafka)->to_close = true;
     wf_bell_ring(((door *)kafka)->events_fd);
     return WEFT_OK;
 }
 
-static weft_status commit(wf_kafka *kafka, const wf_kafka_partition *partitions, size_t count) {
+static weft_status commit(wf_kafka *kafka, const wf_kafka_partition *list, size_t count) {
     door *self = (door *)kafka;
-    self->results = calloc(count, sizeof *partitions);
+    self->results = calloc(count, sizeof *list);
     if (!self->results) abort();
-    memcpy(self->results, partitions, count * sizeof *partitions);
+    memcpy(self->results, list, count * sizeof *list);
     for (size_t i = 0; i < count; i++) self->results[i].topic = topic;
     self->result_count = count;
     wf_bell_ring(self->events_fd);
@@ -212,8 +212,9 @@ weft_status __wrap_wf_kafka_open(const wf_kafka_setting *settings, size_t count,
     self->kafka.ops = &ops;
     self->events_fd = wf_bell_open();
     self->records_fd = wf_bell_open();
-    for (int i = 0; i < PARTITIONS; i++)
-        self->partitions[i] = (wf_kafka_partition){.topic = topic, .partition = i, .offset = WF_KAFKA_OFFSET_NONE};
+    for (uint64_t i = 0; i < partitions; i++)
+        self->partitions[i] =
+            (wf_kafka_partition){.topic = topic, .partition = (int32_t)i, .offset = WF_KAFKA_OFFSET_NONE};
     *ret_kafka = &self->kafka;
     return WEFT_OK;
 }
@@ -304,6 +305,8 @@ int main(int argc, char **argv) {
     records = setting("RECORDS", 4000000);
     keys = setting("KEYS", 10000);
     value_bytes = setting("VALUE_BYTES", 100);
+    partitions = setting("PARTITIONS", 8);
+    if (partitions > PARTITIONS_MAX) partitions = PARTITIONS_MAX;
     size_t count = setting("REPETITIONS", 5);
     if (count > MOST) count = MOST;
     for (size_t i = 0; i < count; i++) run(argc, argv, &ring[i], &all[i], &wall[i]);
