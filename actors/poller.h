@@ -132,6 +132,7 @@ typedef struct wf_poller_state {
     uint32_t last_slot;
     uint64_t looked_ns; /* the last look at librdkafka's queue */
     uint64_t queued_then;
+    uint64_t queued_most; /* since the last wake */
     uint64_t fetched_at_wake;
     uint64_t woken_ns;
     uint64_t idle_since_ns;   /* without records while there is credit and lag; 0: not idle */

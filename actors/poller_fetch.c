@@ -15,6 +15,7 @@
 #include "poller.h"
 
 enum {
+    FULL_MIN = 1000, /* records; a shorter queue is that of a consumer that keeps up */
     BATCH_MAX = 512, /* records per RECORDS message and turn: a few microseconds of work for each actor it passes */
 };
 
@@ -169,18 +170,21 @@ static void wake(wf_poller_state *self, uint64_t now_ns) {
     self->options.kafka->ops->wake(self->options.kafka);
     self->metrics.wakes++;
     self->fetched_at_wake = self->metrics.fetched;
+    self->queued_most = 0;
     self->woken_ns = now_ns;
 }
 
-/* While records flow: a queue that shrinks below what starts a fetch belongs to a fetcher that sleeps. */
+/* While records flow: a queue that shrinks below what starts a fetch belongs to a fetcher that sleeps. Large records
+ * fill it by their bytes, so what it held at most counts as full too. */
 static void look_at_queue(wf_poller_state *self, uint64_t now_ns) {
     if (now_ns - self->looked_ns < look_interval_ns) return;
     self->looked_ns = now_ns;
-    uint64_t threshold = self->options.fetch_threshold;
-    uint64_t queued = self->options.kafka->ops->queued(self->options.kafka);
+    uint64_t queued = self->options.kafka->ops->queued(self->options.kafka), full = self->options.fetch_threshold;
+    if (self->queued_most < queued) self->queued_most = queued;
+    if (self->queued_most >= FULL_MIN && self->queued_most < full) full = self->queued_most;
     bool shrinks = queued <= self->queued_then;
     self->queued_then = queued;
-    if (shrinks && queued < threshold / 10 * 7 && self->metrics.fetched - self->fetched_at_wake > threshold / 4)
+    if (shrinks && queued < full / 10 * 7 && self->metrics.fetched - self->fetched_at_wake > full / 4)
         wake(self, now_ns);
 }
 

@@ -4,7 +4,8 @@
  * neither librdkafka nor a broker is in the figures. Processor time of the ring's thread and of all threads, in ns per
  * record.
  *
- *   bench_ring [NAME=VALUE ...]      options of weft; RECORDS, KEYS, VALUE_BYTES, PARTITIONS, REPETITIONS in the environment
+ *   bench_ring [NAME=VALUE ...]      options of weft; in the environment RECORDS, KEYS, VALUE_BYTES, PARTITIONS,
+ *                                    REPETITIONS
  */
 #include <inttypes.h>
 #include <stdatomic.h>
