@@ -131,7 +131,8 @@ static void judge_tallies(const judge *self, const judge_tally *tallies, size_t 
     }
     for (int32_t i = 0; i < self->data->partitions; i++)
         for (int64_t at = 0; dataset_has(self->data, i, at); at++) expected += judge_hash(i, at);
-    if (records < self->data->records && !self->bits)
+    /* Where bits miss records too, that was said. */
+    if (records < (self->bits ? self->completed : self->data->records))
         say(text, bytes, "records missing", self->data->records - records, "by the count of handlers");
     else if (records > self->data->records)
         say(text, bytes, "records too many", records - self->data->records, "by the count of handlers");
