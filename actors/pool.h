@@ -91,7 +91,8 @@ typedef struct wf_pool {
     wf_peers *peers;
     char path[WF_PEERS_PATH_MAX + 8]; /* of the socket */
     char token_path[WF_PEERS_PATH_MAX + 8];
-    char directory[WF_PEERS_PATH_MAX + 8]; /* that we made, "": none */
+    char directory[WF_PEERS_PATH_MAX + 8]; /* of socket and token, "": none */
+    int directory_fd;                      /* the user's, locked; -1: none */
     uint8_t token[WF_WIRE_TOKEN_BYTES];
     int epoll_fd;
     wf_guard guard; /* of the groups of spawned workers, from the first one on */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -170,9 +171,32 @@ static weft_status fail(const wf_pool *self, weft_status status, const char *wha
     return status;
 }
 
+/* The directory that the user names: ours alone, and held by this consumer as long as it lives. The lock goes with the
+ * descriptor, so whoever was killed holds none. */
+static weft_status take_directory(wf_pool *self) {
+    const char *directory = self->options.directory;
+    struct stat info;
+    if (strlen(directory) > WF_PEERS_PATH_MAX - 16) {
+        errno = ENAMETOOLONG;
+        return fail(self, WEFT_ECONFIG, "worker.directory", directory);
+    }
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
+    self->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (self->directory_fd < 0 || fstat(self->directory_fd, &info) != 0)
+        return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
+    if (info.st_uid != geteuid() || (info.st_mode & 077)) {
+        errno = EPERM; /* whoever may write there could put a socket of his own in our place */
+        return fail(self, WEFT_ECONFIG, "worker.directory must be ours, with mode 0700:", directory);
+    }
+    /* Two would take the socket from each other. Where there are no locks, nobody can know. */
+    if (flock(self->directory_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return fail(self, WEFT_ESYSTEM, "worker.directory is another consumer's:", directory);
+    snprintf(self->directory, sizeof self->directory, "%s", directory);
+    return WEFT_OK;
+}
+
 /* Where the socket lies: a name without a file for processes that are told of it, a private directory for others. */
 static weft_status choose_path(wf_pool *self) {
-    const char *directory = self->options.directory;
     uint64_t random = 0;
     if (getrandom(self->token, sizeof self->token, 0) != (ssize_t)sizeof self->token ||
         getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
@@ -181,20 +205,9 @@ static weft_status choose_path(wf_pool *self) {
         snprintf(self->path, sizeof self->path, "@weft-%d-%016llx", (int)getpid(), (unsigned long long)random);
         return WEFT_OK;
     }
-    if (*directory && strlen(directory) > WF_PEERS_PATH_MAX - 16) {
-        errno = ENAMETOOLONG;
-        return fail(self, WEFT_ECONFIG, "worker.directory", directory);
-    }
-    if (*directory) {
-        if (mkdir(directory, 0700) != 0 && errno != EEXIST)
-            return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
-        struct stat info;
-        if (stat(directory, &info) != 0) return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
-        if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077)) {
-            errno = EPERM; /* whoever may write there could put a socket of his own in our place */
-            return fail(self, WEFT_ECONFIG, "worker.directory must be ours, with mode 0700:", directory);
-        }
-        snprintf(self->directory, sizeof self->directory, "%s", directory);
+    if (*self->options.directory) {
+        weft_status status = take_directory(self);
+        if (status != WEFT_OK) return status;
     } else {
         const char *base = getenv("XDG_RUNTIME_DIR");
         snprintf(self->directory, sizeof self->directory, "%.60s/weft-XXXXXX", base && *base ? base : "/tmp");
@@ -224,6 +237,7 @@ static void clean_up(wf_pool *self) {
         unlink(self->path);
         if (!*self->options.directory) rmdir(self->directory);
     }
+    if (self->directory_fd >= 0) close(self->directory_fd);
     if (self->epoll_fd >= 0) close(self->epoll_fd);
     wf_guard_close(&self->guard);
     free(self->workers);
@@ -238,7 +252,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     self->worker_count = self->options.spawned + self->options.attached_max;
     self->seen = (weft_pool_metrics){.is_used = true, .wanted = self->options.spawned};
     self->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    self->guard.fd = -1;
+    self->guard.fd = self->directory_fd = -1;
     self->workers = calloc(self->worker_count, sizeof *self->workers);
     weft_status status = self->workers && self->epoll_fd >= 0 ? choose_path(self) : WEFT_ENOMEM;
     if (status == WEFT_OK && (status = wf_peers_open(self->path, WF_WIRE_FRAME_MAX, &self->peers)) != WEFT_OK)

@@ -135,6 +135,32 @@ Test(worker_peers, attached__two_come_one_is_killed__the_other_goes_on_and_both_
     end(&self);
 }
 
+/* A second one would take the socket away, and leave nothing behind for the first one when it ends. */
+Test(worker_peers, directory__of_another_consumer__refused_and_that_one_goes_on) {
+    enum { RECORDS = 1000 };
+    const char *settings[] = {"worker.command", "", NULL};
+    meeting self;
+    trail_verdict verdict;
+    weft_status status;
+    char *error;
+    int exit_status;
+    begin(&self, 0, settings);
+    const char *same[] = {"engine",           "process",      "worker.attach.max", "1",
+                          "worker.directory", self.directory, NULL};
+    harness_plan plan = {.bootstrap = mock_bootstrap(self.stage.mock), .topics = "t", .settings = same};
+    harness *second = harness_try(&plan, &status, &error);
+    REQUIRE(!second, "two consumers with one directory");
+    REQUIRE_EQ(status, WEFT_ESYSTEM);
+    REQUIRE(strstr(error, "worker.directory is another consumer's") && strstr(error, self.directory), "%s", error);
+    free(error);
+    pid_t pid = attach(&self);
+    REQUIRE(await_workers(&self, 1));
+    stage_fill(&self.stage, RECORDS, 10);
+    finish(&self, RECORDS, &verdict);
+    REQUIRE(waitpid(pid, &exit_status, 0) == pid);
+    end(&self);
+}
+
 typedef struct rudeness {
     const char *name;
     bool greets; /* says a right HELLO first */
