@@ -19,7 +19,7 @@
 #include "env.h"
 #include "pool.h"
 
-enum { TIMER_LOOK = 0, WATCH_ALL = 0 };
+enum { TIMER_LOOK = 0, WATCH_ALL = 0, DIRECTORY_MAX = WF_PEERS_PATH_MAX - 10 /* bytes: "/workers" stands behind it */ };
 
 /* How long a worker that was told not to begin more records of a fenced partition may take to say so. */
 static const uint64_t fence_grace_ns = 500000000;
@@ -176,7 +176,7 @@ static weft_status fail(const wf_pool *self, weft_status status, const char *wha
 static weft_status take_directory(wf_pool *self) {
     const char *directory = self->options.directory;
     struct stat info;
-    if (strlen(directory) > WF_PEERS_PATH_MAX - 16) {
+    if (strlen(directory) > DIRECTORY_MAX) {
         errno = ENAMETOOLONG;
         return fail(self, WEFT_ECONFIG, "worker.directory", directory);
     }
@@ -195,6 +195,19 @@ static weft_status take_directory(wf_pool *self) {
     return WEFT_OK;
 }
 
+/* One of our own, of a random name. */
+static weft_status make_directory(wf_pool *self) {
+    static const char ending[] = "/weft-XXXXXX";
+    const char *base = getenv("XDG_RUNTIME_DIR");
+    if (!base || !*base) base = "/tmp";
+    if (strlen(base) + strlen(ending) > DIRECTORY_MAX) {
+        errno = ENAMETOOLONG;
+        return fail(self, WEFT_ESYSTEM, "no socket can lie below XDG_RUNTIME_DIR, see worker.directory:", base);
+    }
+    snprintf(self->directory, sizeof self->directory, "%s%s", base, ending);
+    return mkdtemp(self->directory) ? WEFT_OK : fail(self, WEFT_ESYSTEM, "no directory", self->directory);
+}
+
 /* Where the socket lies: a name without a file for processes that are told of it, a private directory for others. */
 static weft_status choose_path(wf_pool *self) {
     uint64_t random = 0;
@@ -209,12 +222,11 @@ static weft_status choose_path(wf_pool *self) {
         weft_status status = take_directory(self);
         if (status != WEFT_OK) return status;
     } else {
-        const char *base = getenv("XDG_RUNTIME_DIR");
-        snprintf(self->directory, sizeof self->directory, "%.60s/weft-XXXXXX", base && *base ? base : "/tmp");
-        if (!mkdtemp(self->directory)) return fail(self, WEFT_ESYSTEM, "no directory", self->directory);
+        weft_status status = make_directory(self);
+        if (status != WEFT_OK) return status;
     }
-    snprintf(self->path, sizeof self->path, "%.90s/workers", self->directory);
-    snprintf(self->token_path, sizeof self->token_path, "%.90s/token", self->directory);
+    snprintf(self->path, sizeof self->path, "%.*s/workers", DIRECTORY_MAX, self->directory);
+    snprintf(self->token_path, sizeof self->token_path, "%.*s/token", DIRECTORY_MAX, self->directory);
     return WEFT_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +160,53 @@ Test(worker_peers, directory__of_another_consumer__refused_and_that_one_goes_on)
     finish(&self, RECORDS, &verdict);
     REQUIRE(waitpid(pid, &exit_status, 0) == pid);
     end(&self);
+}
+
+/* XDG_RUNTIME_DIR of so many bytes, whose first 60 are the name of another directory. */
+static harness *start_below(const stage *scene, char base[200], size_t bytes, weft_status *ret_status,
+                            char **ret_error) {
+    const char *settings[] = {"engine", "process", "worker.attach.max", "1", NULL};
+    harness_plan plan = {.bootstrap = mock_bootstrap(scene->mock), .topics = "t", .settings = settings};
+    snprintf(base, 200, "/tmp/weft-xdg-XXXXXX");
+    MUST(mkdtemp(base), "no directory");
+    snprintf(base + 20, 180, "/%039d", 1);
+    MUST(mkdir(base, 0700) == 0, "no directory");
+    snprintf(base + 60, 140, "/%0*d", (int)bytes - 61, 1);
+    MUST(strlen(base) == bytes && mkdir(base, 0700) == 0, "no directory");
+    setenv("XDG_RUNTIME_DIR", base, 1);
+    return harness_try(&plan, ret_status, ret_error);
+}
+
+static void remove_below(char base[200]) {
+    REQUIRE(rmdir(base) == 0, "something is left in %s", base);
+    base[60] = '\0';
+    REQUIRE(rmdir(base) == 0, "something is left in %s", base);
+    base[20] = '\0';
+    REQUIRE(rmdir(base) == 0, "something is left in %s", base);
+}
+
+Test(worker_peers, runtime_directory__of_a_long_name__is_used_or_refused_but_never_another) {
+    stage scene;
+    weft_status status;
+    char base[200], pattern[240], *error;
+    glob_t found;
+    STAGE_OPEN(&scene, STAGE_C, 0);
+    harness *under_test = start_below(&scene, base, 78, &status, &error);
+    REQUIRE(under_test, "%s", error);
+    snprintf(pattern, sizeof pattern, "%s/weft-*/workers", base);
+    REQUIRE_EQ(glob(pattern, 0, NULL, &found), 0);
+    REQUIRE_EQ(found.gl_pathc, 1);
+    globfree(&found);
+    harness_stop(under_test, 5000);
+    harness_free(&under_test);
+    remove_below(base);
+    under_test = start_below(&scene, base, 79, &status, &error);
+    REQUIRE(!under_test, "a path that no socket can have");
+    REQUIRE_EQ(status, WEFT_ESYSTEM);
+    REQUIRE(strstr(error, "XDG_RUNTIME_DIR") && strstr(error, base), "%s", error);
+    free(error);
+    remove_below(base);
+    stage_close(&scene);
 }
 
 typedef struct rudeness {
