@@ -173,6 +173,12 @@ static void let_all_start(wf_pool *self, weft_env *env) {
     }
 }
 
+/* Who attached himself may be in a container, where he has another number; weft watches the one that he has here. */
+static pid_t pid_of_attached(const wf_pool *self, const wf_wire_hello *hello) {
+    pid_t seen = wf_peers_pid(self->peers);
+    return seen >= 0 ? seen : (pid_t)hello->pid;
+}
+
 static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const void *frame, size_t bytes) {
     wf_wire_hello hello;
     char name[WF_WIRE_NAME_MAX + 1];
@@ -205,8 +211,9 @@ static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const
     }
     worker->id = *from;
     /* Behind a shell the worker is another process of the group than the one that was started. */
-    if (!worker->spawned || wf_child_has(&worker->child, (pid_t)hello.pid)) worker->pid = (pid_t)hello.pid;
+    if (worker->spawned && wf_child_has(&worker->child, (pid_t)hello.pid)) worker->pid = (pid_t)hello.pid;
     if (!worker->spawned) {
+        worker->pid = pid_of_attached(self, &hello);
         worker->born_ns = weft_env_now_ns(env);
         worker->watch_fd = worker->pid > 0 ? wf_process_watch(worker->pid) : -1;
         wf_pool_watch(self, worker->watch_fd, worker);

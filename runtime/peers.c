@@ -131,6 +131,15 @@ bool wf_peers_receive(wf_peers *peers, wf_peer_id *ret_from, const void **ret_fr
     return true;
 }
 
+/* ZeroMQ ends the address of an ipc peer with ":uid:gid:pid". */
+pid_t wf_peers_pid(const wf_peers *peers) {
+    const char *address = zmq_msg_gets(&peers->in, "Peer-Address"), *pid = address ? strrchr(address, ':') : NULL;
+    char *end;
+    if (!pid || pid[1] < '0' || pid[1] > '9') return -1;
+    long number = strtol(pid + 1, &end, 10);
+    return *end ? -1 : (pid_t)number;
+}
+
 uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes) {
     if (peers->has_out) zmq_msg_close(&peers->out);
     peers->has_out = zmq_msg_init_size(&peers->out, bytes) == 0;

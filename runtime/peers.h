@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "weft/status.h"
 
@@ -34,6 +35,10 @@ int wf_peers_fd(const wf_peers *peers);
 
 /* The next frame; valid until the next call. *ret_frame is NULL where a peer sent something else than one frame. */
 bool wf_peers_receive(wf_peers *peers, wf_peer_id *ret_from, const void **ret_frame, size_t *ret_bytes);
+
+/* The process that the connection of that frame belongs to, as the kernel says, whatever the frame says. 0: one that is
+ * not to be seen from here; -1: the kernel says nothing. */
+pid_t wf_peers_pid(const wf_peers *peers);
 
 /* Room for a frame of this size; NULL: no memory. Write it, then send it. */
 uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes);

@@ -87,6 +87,11 @@ bool wf_peers_receive(wf_peers *peers, wf_peer_id *ret_from, const void **ret_fr
     return true;
 }
 
+pid_t wf_peers_pid(const wf_peers *peers) {
+    (void)peers;
+    return -1;
+}
+
 uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes) {
     sim_processes *self = (sim_processes *)peers;
     sim_frame_free(self->writing);

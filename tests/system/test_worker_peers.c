@@ -8,9 +8,11 @@
 
 #include <glob.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -351,6 +353,70 @@ Test(worker_peers, crowd__a_thousand_connections__all_turned_away_and_no_descrip
 static bool one_is_gone(const weft_metrics *metrics, void *context) {
     (void)context;
     return metrics->system.pool.ends[WEFT_END_GONE] == 1 && metrics->system.workers == 1;
+}
+
+static bool has_work(const meeting *self) {
+    weft_metrics *metrics;
+    MUST(weft_consumer_metrics(harness_consumer(self->under_test), &metrics) == WEFT_OK, "no metrics");
+    const weft_pool_metrics *seen = &metrics->system.pool;
+    bool works = seen->by_state[WEFT_WORKER_READY] == 1 && seen->records_held > 0 && seen->ends[WEFT_END_GONE] == 0;
+    free(metrics);
+    return works;
+}
+
+static bool has_ended(const weft_metrics *metrics, void *context) {
+    (void)context;
+    return metrics->system.pool.ends[WEFT_END_GONE] == 1;
+}
+
+/* Wait for a frame of this type and answer each PING. False: none came. */
+static bool await_type(wf_peer *peer, wf_wire_type type) {
+    const void *frame;
+    size_t bytes;
+    wf_wire_header header;
+    const char *why;
+    uint8_t answer[WF_WIRE_HEADER_BYTES];
+    do {
+        if (!wf_peer_receive(peer, ANSWER_MS, &frame, &bytes)) return false;
+        if (wf_wire_open(frame, bytes, &header, &why) != WEFT_OK) return false;
+        if (header.type == WF_WIRE_PING) wf_peer_send(peer, answer, put(answer, WF_WIRE_PONG, 0, header.task, 0));
+    } while (header.type != type);
+    return true;
+}
+
+/* In a container of its own a worker knows itself by a number that is another process's here, or nobody's. Its end is
+ * the end of its connection. */
+Test(worker_peers, attached__says_the_pid_of_a_stranger_who_ends__keeps_its_work) {
+    enum { RECORDS = 100 };
+    const char *settings[] = {"worker.command", "", NULL};
+    meeting self;
+    trail_verdict verdict;
+    uint8_t hello[256];
+    int status;
+    begin(&self, 0, settings);
+    stage_fill(&self.stage, RECORDS, 10);
+    pid_t stranger = fork();
+    if (stranger == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        abort();
+    }
+    wf_peer *peer = connect_to(&self);
+    size_t bytes = put_hello(&self, hello, "elsewhere");
+    memcpy(hello + WF_WIRE_HEADER_BYTES + offsetof(wf_wire_hello, pid), &stranger, sizeof stranger);
+    wf_peer_send(peer, hello, bytes);
+    REQUIRE(await_type(peer, WF_WIRE_WORK));
+    kill(stranger, SIGKILL);
+    REQUIRE(waitpid(stranger, &status, 0) == stranger);
+    /* Two PINGs later the engine has looked at all that it watches. */
+    REQUIRE(await_type(peer, WF_WIRE_PING) && await_type(peer, WF_WIRE_PING));
+    REQUIRE(has_work(&self));
+    wf_peer_close(&peer); /* now it is gone, and what it had runs elsewhere */
+    REQUIRE(harness_await_metrics(self.under_test, has_ended, NULL, PATIENCE_MS, NULL));
+    pid_t honest = attach(&self);
+    finish(&self, RECORDS, &verdict);
+    REQUIRE(waitpid(honest, &status, 0) == honest);
+    end(&self);
 }
 
 /* ZeroMQ takes no such frame and closes the connection: whoever sent it is gone, with what it had. */
