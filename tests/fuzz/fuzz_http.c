@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,19 @@ static void open_door(void) {
     port = wf_http_port(http);
 }
 
+/* libFuzzer's clock interrupts whatever waits; a connection that was being made is made all the same. */
+static bool is_connected(int fd, const struct sockaddr_in *to) {
+    struct pollfd made = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t bytes = sizeof error;
+    if (connect(fd, (const struct sockaddr *)to, sizeof *to) == 0) return true;
+    if (errno != EINTR) return false;
+    if (TEMP_FAILURE_RETRY(poll(&made, 1, -1)) != 1) return false;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) != 0) return false;
+    errno = error;
+    return error == 0;
+}
+
 /* From one address after the other: the ports of one are used up in half a minute, since each rests after its use. */
 static int connect_anew(void) {
     static uint32_t count;
@@ -45,8 +59,7 @@ static int connect_anew(void) {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     MUST(fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late) == 0 &&
-             bind(fd, (struct sockaddr *)&from, sizeof from) == 0 &&
-             connect(fd, (struct sockaddr *)&to, sizeof to) == 0,
+             bind(fd, (struct sockaddr *)&from, sizeof from) == 0 && is_connected(fd, &to),
          "the door is closed: %s", strerror(errno));
     return fd;
 }
@@ -55,8 +68,10 @@ static int connect_anew(void) {
 static size_t send_all(const uint8_t *data, size_t size, char *answer, size_t room) {
     size_t used = 0;
     int fd = connect_anew();
-    if (send(fd, data, size, MSG_NOSIGNAL) == (ssize_t)size && shutdown(fd, SHUT_WR) == 0)
-        for (ssize_t got; used < room && (got = recv(fd, answer + used, room - used, 0)) > 0;) used += (size_t)got;
+    ssize_t sent = TEMP_FAILURE_RETRY(send(fd, data, size, MSG_NOSIGNAL)), got = 1;
+    if (sent == (ssize_t)size && shutdown(fd, SHUT_WR) == 0)
+        while (used < room && (got = TEMP_FAILURE_RETRY(recv(fd, answer + used, room - used, 0))) > 0)
+            used += (size_t)got;
     close(fd);
     return used;
 }
