@@ -115,6 +115,10 @@ int wf_process_watch(pid_t pid) {
     return (int)syscall(SYS_pidfd_open, pid, 0); /* closed on exec */
 }
 
+void wf_child_signal(const wf_child *child, int signal) {
+    if (kill(-child->pid, signal) != 0) kill(child->pid, signal); /* it has not got its group yet */
+}
+
 weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child) {
     int pipe_fds[2];
     if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0) return WEFT_ELIMIT;
@@ -136,18 +140,15 @@ weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child)
     close(pipe_fds[1]);
     *ret_child = (wf_child){.pid = pid, .stderr_fd = pipe_fds[0], .exit_fd = pid > 0 ? wf_process_watch(pid) : -1};
     if (pid > 0 && ret_child->exit_fd >= 0) return WEFT_OK;
-    if (pid > 0) {
+    if (pid > 0) { /* it lives, and nobody would see its end */
         error = errno;
-        kill(pid, SIGKILL);
+        wf_child_signal(ret_child, SIGKILL);
+        wf_guard_remove(&(wf_guard){.fd = options->guard_fd}, pid);
         waitpid(pid, NULL, 0);
     }
     close(pipe_fds[0]);
     errno = error;
     return error == ENOMEM ? WEFT_ENOMEM : WEFT_ESYSTEM;
-}
-
-void wf_child_signal(const wf_child *child, int signal) {
-    if (kill(-child->pid, signal) != 0) kill(child->pid, signal); /* it has not got its group yet */
 }
 
 bool wf_child_reap(wf_child *child, int *ret_status) {

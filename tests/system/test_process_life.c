@@ -8,13 +8,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "must.h"
 #include "produce.h"
 #include "require.h"
@@ -371,4 +378,38 @@ Test(process_life, revoke__a_worker_at_a_record_of_it__is_dead_before_the_new_ow
     harness_free(&one);
     harness_free(&other);
     stage_close(&self);
+}
+
+/* From now on this process gets no descriptors of processes, as on an old kernel or in a sandbox. */
+static void refuse_pidfds(void) {
+    struct sock_filter steps[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                                  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+                                  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                                  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {.len = sizeof steps / sizeof steps[0], .filter = steps};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0,
+         "no filter");
+}
+
+/* A process that was born and can't be watched is ended again. Its number is free then, and may be anybody's: the guard
+ * must not kill that one when weft ends. */
+Test(process_life, start__a_child_that_cannot_be_watched__is_ended_and_the_guard_forgets_it) {
+    static const char *const no_more[] = {NULL};
+    char text[64] = "", wanted[64];
+    int pair[2];
+    unsigned number;
+    wf_child child;
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "no pair");
+    refuse_pidfds();
+    wf_child_options options = {
+        .command = "exec sleep 1000", .environment = no_more, .shared_fd = -1, .guard_fd = pair[0]};
+    REQUIRE_EQ(wf_child_start(&options, &child), WEFT_ESYSTEM);
+    REQUIRE_EQ(errno, ENOSYS);
+    close(pair[0]);
+    for (ssize_t used = 0, got; (got = read(pair[1], text + used, sizeof text - 1 - (size_t)used)) > 0;) used += got;
+    REQUIRE(sscanf(text, "+ %u", &number) == 1, "%s", text);
+    snprintf(wanted, sizeof wanted, "+ %u\n- %u\n", number, number);
+    REQUIRE(strcmp(text, wanted) == 0, "the guard is told: %s", text);
+    REQUIRE(is_gone((int32_t)number));
+    close(pair[1]);
 }
