@@ -16,7 +16,6 @@ enum {
     GENERATION_BITS =
         34, /* beside 6 bits of table and 24 of slot. A stale token could be taken for a new one after 2^34
              * deferrals through its one slot: five hours at a million a second, if somebody keeps it */
-    REASON_MAX = 255,
 };
 
 typedef enum slot_state { SLOT_FREE = 0, SLOT_OPEN, SLOT_DONE } slot_state;
@@ -170,7 +169,7 @@ bool wf_pending_cancel(wf_pending *table, uint32_t number, const wf_record *reco
 }
 
 char *wf_reason_copy(const char *reason) {
-    return reason && *reason ? strndup(reason, REASON_MAX) : NULL;
+    return reason && *reason ? strndup(reason, WF_REASON_MAX) : NULL;
 }
 
 weft_status weft_complete(weft_token token, weft_result result, const char *reason) {

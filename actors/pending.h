@@ -47,7 +47,9 @@ typedef struct wf_pending_done {
 /* Take what was completed, oldest first; returns how many were written. Thread: the engine's loop. */
 size_t wf_pending_take(wf_pending *table, wf_pending_done *done, size_t capacity);
 
-/* A copy of at most 255 bytes of a reason, or NULL. */
+enum { WF_REASON_MAX = 255 };
+
+/* A copy of at most WF_REASON_MAX bytes of a reason, or NULL. */
 char *wf_reason_copy(const char *reason);
 
 #endif

@@ -3,6 +3,7 @@
  * What becomes of a record that comes back: finished, tried again, parked, fenced; and of one that does not come back
  * in time.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,16 +108,25 @@ static const char *reason_of(const wf_record *record) {
     return record->reason ? record->reason : "no reason given";
 }
 
+/* What a handler said, between quotes on a line of the log: with one of its own it could say things in our name. */
+static const char *quotable(const wf_record *record, char text[WF_REASON_MAX + 1]) {
+    snprintf(text, WF_REASON_MAX + 1, "%s", reason_of(record));
+    for (char *c = text; *c; c++)
+        if (*c == '"') *c = '\'';
+    return text;
+}
+
 static void log_given_up(wf_work_manager_state *self, weft_env *env, const wf_record *record) {
     uint64_t now_ns = weft_env_now_ns(env);
     if (self->policy_logged_ns && now_ns - self->policy_logged_ns < second_ns) {
         self->policy_silent++;
         return;
     }
+    char reason[WF_REASON_MAX + 1];
     weft_env_log(env, WEFT_LOG_ERROR,
                  "record given up topic=%s partition=%d offset=%lld attempts=%u reason=\"%s\" not_logged=%llu",
-                 record->topic, record->partition, (long long)record->offset, record->attempt, reason_of(record),
-                 (unsigned long long)self->policy_silent);
+                 record->topic, record->partition, (long long)record->offset, record->attempt,
+                 quotable(record, reason), (unsigned long long)self->policy_silent);
     self->policy_logged_ns = now_ns;
     self->policy_silent = 0;
 }

@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
+#include "pending.h"
 #include "require.h"
 #include "work_desk.h"
 
@@ -343,6 +344,22 @@ static void fail_for_good(work_desk *desk, int policy) {
     desk_done_each(desk, work(desk), "fu");
     desk_advance_ms(desk, 120);
     desk_done(desk, work(desk), WF_DONE_FAILURE);
+}
+
+/* Whoever wrote the payload may have written the reason, too. */
+Test(work_manager, failed_for_good__a_reason_with_quotes__says_nothing_in_our_name) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.failure_policy = WF_FAILURE_SKIP;
+    options.max_attempts = 1;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    desk_feed(&desk, 0, 0, one_key, 1);
+    wf_slice slice = work(&desk);
+    slice.head->reason = wf_reason_copy("no \" topic=other offset=9");
+    desk_done(&desk, slice, WF_DONE_FAILURE);
+    REQUIRE(fake_env_logged(&desk.fake, "reason=\"no ' topic=other offset=9\" not_logged=0"));
+    desk_end(&desk);
 }
 
 Test(work_manager, failed_for_good__skip__offset_completes_and_the_key_goes_on) {
