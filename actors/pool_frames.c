@@ -3,6 +3,7 @@
  * What is said to worker processes, and what they say. Nothing that they say is believed: a frame that does not fit
  * what the worker holds ends this worker, and touches nothing else.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ bool wf_pool_say(wf_pool *self, wf_pool_worker *worker, wf_wire_type type, uint3
     uint8_t *frame = wf_peers_frame(self->peers, WF_WIRE_HEADER_BYTES);
     WF_CHECK(frame != NULL);
     wf_wire_put_header(frame, type, 0, task);
-    return wf_peers_send(self->peers, &worker->id);
+    /* Who is at a record for hours hears nothing, and so many PINGs wait for him that more are dropped. */
+    return wf_peers_send(self->peers, &worker->id) || errno == EAGAIN;
 }
 
 static bool say_text(wf_pool *self, const wf_peer_id *to, wf_wire_type type, uint32_t task, const char *text) {
@@ -42,8 +44,9 @@ static bool announce(wf_pool *self, wf_pool_worker *worker, const wf_record *rec
         worker->topic_count = count;
     }
     if (worker->topics[record->slot] == record->topic) return true;
+    if (!say_text(self, &worker->id, WF_WIRE_TOPIC, record->slot, record->topic)) return false;
     worker->topics[record->slot] = record->topic;
-    return say_text(self, &worker->id, WF_WIRE_TOPIC, record->slot, record->topic);
+    return true;
 }
 
 static bool send_records(wf_pool *self, wf_pool_worker *worker, wf_pool_task *task, uint32_t count) {
@@ -95,7 +98,8 @@ void wf_pool_pump(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
         } else if (task->unsent && (!task->one_by_one || task->sent == task->done)) {
             sent = send_records(self, worker, task, task->one_by_one ? 1 : task->slice.count - task->sent);
         }
-        if (!sent && !worker->spawned) wf_pool_end(self, env, worker, WEFT_END_GONE);
+        /* What finds no room is sent when he has read on. */
+        if (!sent && errno != EAGAIN && !worker->spawned) wf_pool_end(self, env, worker, WEFT_END_GONE);
     }
 }
 
@@ -305,6 +309,7 @@ static void on_frame(wf_pool *self, weft_env *env, wf_pool_worker *worker, const
     case WF_WIRE_PONG:
         if (header->task == self->ping && worker->task_count == 0)
             self->seen.round_trip_ns = weft_env_now_ns(env) - self->ping_ns;
+        wf_pool_pump(self, env, worker); /* he reads: what found no room may find some now */
         return;
     case WF_WIRE_LOG:
         on_log(env, worker, header, frame, bytes);

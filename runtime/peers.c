@@ -157,8 +157,10 @@ bool wf_peers_send(wf_peers *peers, const wf_peer_id *to) {
         while (result < 0 && errno == EINTR);
         if (result >= 0) return true;
     }
-    WF_CHECK(errno == EHOSTUNREACH || errno == EAGAIN);
+    int reason = errno;
+    WF_CHECK(reason == EHOSTUNREACH || reason == EAGAIN);
     zmq_msg_close(&peers->out);
+    errno = reason;
     return false;
 }
 

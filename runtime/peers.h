@@ -42,7 +42,8 @@ pid_t wf_peers_pid(const wf_peers *peers);
 
 /* Room for a frame of this size; NULL: no memory. Write it, then send it. */
 uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes);
-/* False: nobody of this name is connected, and the frame is dropped. */
+/* False: the frame is dropped. errno: EHOSTUNREACH, nobody of this name is connected; EAGAIN, he is, and has far too
+ * much to read already. */
 bool wf_peers_send(wf_peers *peers, const wf_peer_id *to);
 
 typedef struct wf_peer wf_peer;

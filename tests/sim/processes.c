@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "processes.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +144,7 @@ bool wf_peers_send(wf_peers *peers, const wf_peer_id *to) {
         return true;
     }
     sim_frame_free(frame);
+    errno = EHOSTUNREACH;
     return false;
 }
 

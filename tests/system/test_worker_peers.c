@@ -6,7 +6,9 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <errno.h>
 #include <glob.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -441,6 +443,35 @@ Test(worker_peers, oversized__a_frame_beyond_the_limit__that_peer_is_dropped_and
     free(frame);
     wf_peer_close(&peer);
     end(&self);
+}
+
+/* Whoever is at a record for days hears no PING meanwhile, and ZeroMQ keeps so many of them. He is there all the same,
+ * which is another thing than a name that nobody has. */
+Test(worker_peers, pings__more_than_wait_for_one_who_does_not_look__are_lost_and_he_is_there) {
+    enum { ALL = 1000000 };
+    char path[64];
+    wf_peers *weft;
+    wf_peer *peer;
+    wf_peer_id id, nobody = {.bytes = "nobody", .count = 6};
+    const void *frame;
+    size_t bytes, sent = 0;
+    snprintf(path, sizeof path, "@weft-pings-%d", (int)getpid());
+    REQUIRE_EQ(wf_peers_open(path, WF_WIRE_FRAME_MAX, &weft), WEFT_OK);
+    REQUIRE_EQ(wf_peer_open(path, &peer), WEFT_OK);
+    REQUIRE(wf_peer_send(peer, "hello", 5));
+    while (!wf_peers_receive(weft, &id, &frame, &bytes)) poll(&(struct pollfd){wf_peers_fd(weft), POLLIN, 0}, 1, 10);
+    bool more = true;
+    for (; more && sent < ALL; sent++) {
+        put(wf_peers_frame(weft, WF_WIRE_HEADER_BYTES), WF_WIRE_PING, 0, 1, 0);
+        more = wf_peers_send(weft, &id);
+    }
+    REQUIRE(!more, "%d PINGs wait", ALL);
+    REQUIRE_EQ(errno, EAGAIN);
+    put(wf_peers_frame(weft, WF_WIRE_HEADER_BYTES), WF_WIRE_PING, 0, 1, 0);
+    REQUIRE(!wf_peers_send(weft, &nobody));
+    REQUIRE_EQ(errno, EHOSTUNREACH);
+    wf_peer_close(&peer);
+    wf_peers_close(&weft);
 }
 
 static bool page_says(const meeting *self, const char *path, const char *text) {
