@@ -147,6 +147,8 @@ wf_record *wf_pool_running(const wf_pool_worker *worker);
 void wf_pool_tell(wf_pool *self, weft_env *env, wf_pool_worker *worker, bool up);
 /* Wake the engine when `fd` is readable; `worker` NULL: it is nobody's. */
 void wf_pool_watch(wf_pool *self, int fd, const wf_pool_worker *worker);
+/* Close it, and be woken by it no more: a process that the program has forked may hold it open. -1: nothing happens. */
+void wf_pool_close(wf_pool *self, int *fd);
 /* Kill what still runs, wait for its end, and free everything: a stop that was not orderly. Blocks. */
 void wf_pool_bury(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 

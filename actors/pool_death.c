@@ -37,6 +37,13 @@ void wf_pool_watch(wf_pool *self, int fd, const wf_pool_worker *worker) {
     if (fd >= 0) epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
+void wf_pool_close(wf_pool *self, int *fd) {
+    if (*fd < 0) return;
+    epoll_ctl(self->epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
+    close(*fd);
+    *fd = -1;
+}
+
 static void open_progress(wf_pool_worker *worker) {
     worker->progress_fd = memfd_create("weft-progress", MFD_CLOEXEC);
     if (worker->progress_fd < 0 || ftruncate(worker->progress_fd, 4096) != 0) return;
@@ -60,8 +67,9 @@ static uint64_t backoff_ns(const wf_pool *self, const wf_pool_worker *worker) {
 static void vacate(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     close_progress(worker);
     free(worker->topics);
-    if (worker->child.stderr_fd >= 0) close(worker->child.stderr_fd);
-    if (worker->watch_fd >= 0) close(worker->watch_fd);
+    wf_pool_close(self, &worker->child.stderr_fd);
+    wf_pool_close(self, &worker->child.exit_fd);
+    wf_pool_close(self, &worker->watch_fd);
     *worker = (wf_pool_worker){.number = worker->number,
                                .spawned = worker->spawned,
                                .generation = worker->generation,

@@ -44,14 +44,13 @@ static void log_lines(weft_env *env, const wf_pool_worker *worker, char *text, s
 }
 
 /* At most so many pieces: one that never stops writing must not keep us here. It waits for us then, on its pipe. */
-static void read_stderr(weft_env *env, wf_pool_worker *worker, unsigned pieces) {
+static void read_stderr(wf_pool *self, weft_env *env, wf_pool_worker *worker, unsigned pieces) {
     char text[STDERR_PIECE_BYTES];
     while (worker->child.stderr_fd >= 0 && pieces-- > 0) {
         ssize_t bytes = read(worker->child.stderr_fd, text, sizeof text);
         if (bytes < 0) return;
         if (bytes == 0) {
-            close(worker->child.stderr_fd);
-            worker->child.stderr_fd = -1;
+            wf_pool_close(self, &worker->child.stderr_fd);
             return;
         }
         keep_tail(worker, text, (size_t)bytes);
@@ -72,17 +71,17 @@ static weft_worker_end cause_of_exit(const wf_pool_worker *worker) {
     return worker->state == WEFT_WORKER_LEAVING && !fell ? worker->cause : WEFT_END_EXIT;
 }
 
-static void look_at_exit(weft_env *env, wf_pool *self, wf_pool_worker *worker) {
+static void look_at_exit(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     if (worker->child.pid) {
         pid_t group = worker->child.pid;
         if (!wf_child_reap(&worker->child, &worker->exit_status)) return;
+        wf_pool_close(self, &worker->child.exit_fd);
         wf_guard_remove(&self->guard, group);
-        read_stderr(env, worker, STDERR_PIECES_LAST);
+        read_stderr(self, env, worker, STDERR_PIECES_LAST);
         wf_pool_end(self, env, worker, cause_of_exit(worker));
         worker->exited = true;
     } else if (!worker->spawned && has_ended(worker->watch_fd)) {
-        close(worker->watch_fd);
-        worker->watch_fd = -1;
+        wf_pool_close(self, &worker->watch_fd);
         wf_pool_end(self, env, worker, WEFT_END_GONE);
     }
 }
@@ -209,8 +208,8 @@ static uint64_t look_at_worker(wf_pool *self, weft_env *env, wf_pool_worker *wor
     }
     if (worker->stirred || tick) {
         worker->stirred = false;
-        read_stderr(env, worker, STDERR_PIECES);
-        look_at_exit(env, self, worker);
+        read_stderr(self, env, worker, STDERR_PIECES);
+        look_at_exit(self, env, worker);
     }
     if (worker->state == WEFT_WORKER_ENDING) return wf_pool_try_finish(self, env, worker) ? now_ns : now_ns + ms;
     if (self->stopping && now_ns >= self->stop_ns) wf_pool_end(self, env, worker, WEFT_END_TOLD);

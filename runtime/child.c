@@ -159,8 +159,6 @@ bool wf_child_reap(wf_child *child, int *ret_status) {
     kill(-child->pid, SIGKILL); /* what it left behind in its group; its pid is not free yet */
     *ret_status = 0;            /* if the program ignores SIGCHLD, nobody knows how it ended */
     waitpid(child->pid, ret_status, WNOHANG);
-    close(child->exit_fd);
-    child->exit_fd = -1;
     child->pid = 0;
     return true;
 }
@@ -171,9 +169,7 @@ void wf_child_bury(wf_child *child) {
     wf_child_signal(child, SIGKILL);
     while (poll(&exit, 1, BURY_MS) < 0 && errno == EINTR) {
     }
-    if (wf_child_reap(child, &status)) return;
-    close(child->exit_fd);
-    child->exit_fd = -1;
+    wf_child_reap(child, &status);
     child->pid = 0;
 }
 

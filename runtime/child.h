@@ -44,7 +44,7 @@ pid_t wf_child_birth(void (*become)(const void *argument), const void *argument)
 /* The whole group. */
 void wf_child_signal(const wf_child *child, int signal);
 
-/* True: it has ended, `ret_status` is what wait(2) would have said, and descriptors are closed but for stderr_fd: what
+/* True: it has ended, and `ret_status` is what wait(2) would have said. Its descriptors are the caller's to close: what
  * it wrote last can still be read. Never blocks. */
 bool wf_child_reap(wf_child *child, int *ret_status);
 

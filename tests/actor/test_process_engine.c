@@ -6,9 +6,12 @@
 #include <criterion/new/assert.h>
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake_env.h"
@@ -62,7 +65,7 @@ static fake_sent await_sent(workshop *self, uint32_t type) {
     return sent;
 }
 
-static void attach(workshop *self) {
+static void say_hello(workshop *self) {
     char path[96], digits[WF_WIRE_TOKEN_BYTES * 2 + 1] = "";
     uint8_t frame[WF_WIRE_HEADER_BYTES + WF_WIRE_HELLO_BYTES];
     wf_wire_hello hello = {.version_low = 1, .version_high = 1, .pid = (uint32_t)getpid()};
@@ -79,7 +82,22 @@ static void attach(workshop *self) {
     MUST(wf_peer_open(path, &self->worker) == WEFT_OK, "no connection");
     wf_wire_put_hello(frame, &hello, "");
     wf_peer_send(self->worker, frame, sizeof frame);
+}
+
+static void attach(workshop *self) {
+    say_hello(self);
     await_sent(self, WF_MSG_WORKER_UP);
+}
+
+/* Sooner or later nothing of what the engine watches has news. */
+static bool is_quiet(workshop *self) {
+    struct pollfd news = {.fd = self->fake.watched[0], .events = POLLIN};
+    for (int i = 0; i < 100000; i++) {
+        if (poll(&news, 1, 0) == 0) return true;
+        fake_env_poke(&self->fake);
+        fake_env_advance(&self->fake, 1000000);
+    }
+    return false;
 }
 
 /* What the worker gets next that is no PING, each of which it answers; 0: nothing is there. */
@@ -153,5 +171,35 @@ Test(process_engine_alone, attached__at_a_record_for_200000_heartbeats__is_there
     }
     await_sent(&self, WF_MSG_DONE);
     REQUIRE_EQ(second.status, WF_DONE_UNRUN);
+    close_workshop(&self);
+}
+
+/* Runs in a child: attaches itself, and lives until it is killed. */
+static void be_worker(workshop *self) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    say_hello(self);
+    for (;;) pause();
+}
+
+/* A child of the program that was forked and has not called exec() holds every descriptor of ours. What we closed must
+ * not wake us for ever through it. */
+Test(process_engine_alone, descriptors__held_by_a_forked_child__do_not_wake_the_engine_when_they_are_closed) {
+    workshop self;
+    int status;
+    open_workshop(&self);
+    pid_t worker = fork();
+    if (worker == 0) be_worker(&self);
+    await_sent(&self, WF_MSG_WORKER_UP);
+    pid_t bystander = fork();
+    if (bystander == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) pause();
+    }
+    kill(worker, SIGKILL);
+    REQUIRE(waitpid(worker, &status, 0) == worker);
+    await_sent(&self, WF_MSG_WORKER_DOWN);
+    REQUIRE(is_quiet(&self), "the engine is woken for nothing");
+    kill(bystander, SIGKILL);
+    REQUIRE(waitpid(bystander, &status, 0) == bystander);
     close_workshop(&self);
 }

@@ -217,8 +217,6 @@ bool wf_child_reap(wf_child *child, int *ret_status) {
     if (!process->seen_dead) return false;
     *ret_status = process->exit_status;
     process->reaped = true;
-    close(child->exit_fd);
-    child->exit_fd = -1;
     child->pid = 0;
     return true;
 }
