@@ -15,7 +15,7 @@
  *     1  the brokers can't be reached, or refused
  *     2  command line or configuration
  *     3  something is wrong with a map, or can't be converted; the others were done
- *     4  the group has members, or nobody can say: nothing was written
+ *     4  the group has members, or nobody can say, or somebody has committed meanwhile: nothing was written
  */
 #include <errno.h>
 #include <getopt.h>
@@ -81,7 +81,7 @@ static int usage(void) {
          "  --json             one JSON object\n"
          "\n"
          "exit status: 0 done and nothing wrong, 1 brokers, 2 command line, 3 a map is wrong or was left as it is,\n"
-         "             4 the group has members: nothing was written");
+         "             4 the group has members, or had a moment ago: nothing was written");
     return DONE;
 }
 
@@ -332,29 +332,57 @@ static bool plan(const task *job, const committed_map *map, size_t max_bytes, co
     return true;
 }
 
-/* Read again, to be sure. */
-static bool is_written(const task *job, committed_group *group, const committed_map *wanted, size_t wanted_count,
-                       char error[GROUP_ERROR_BYTES]) {
+/* Read again: how many of these commits are there as they are here? */
+static bool count_same(const task *job, committed_group *group, const committed_map *wanted, size_t wanted_count,
+                       size_t *ret_same, char error[GROUP_ERROR_BYTES]) {
     committed_map *maps;
-    size_t count, same = 0;
+    size_t count;
+    *ret_same = 0;
     if (!group_read(group, job->topics, job->topic_count, &maps, &count, error)) return false;
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < wanted_count; j++) {
             const committed_map *a = &maps[i], *b = &wanted[j];
             if (strcmp(a->topic, b->topic) == 0 && a->partition == b->partition)
-                same += a->base == b->base && a->bytes == b->bytes &&
-                        (a->bytes == 0 || !memcmp(a->text, b->text, a->bytes));
+                *ret_same += a->base == b->base && a->bytes == b->bytes &&
+                             (a->bytes == 0 || !memcmp(a->text, b->text, a->bytes));
         }
         map_free(&maps[i]);
     }
     free(maps);
-    snprintf(error, GROUP_ERROR_BYTES, "%zu of %zu commits are not as they were written: somebody else commits",
-             wanted_count - same, wanted_count);
-    return same == wanted_count;
+    return true;
+}
+
+/* What was read is written back with other maps: a commit that came since would be lost, the last one of a member that
+ * is gone by now, for example. DONE: there is none. */
+static int look_for_commits(const task *job, committed_group *group, const committed_map *maps, size_t count) {
+    char error[GROUP_ERROR_BYTES];
+    size_t same;
+    if (!count_same(job, group, maps, count, &same, error)) {
+        fprintf(stderr, "weft-offsets: %s\n", error);
+        return FAILED;
+    }
+    if (same == count) return DONE;
+    fprintf(stderr, "weft-offsets: somebody has committed since the maps were read: nothing is written\n");
+    return IN_USE;
+}
+
+static int write_and_look(const task *job, committed_group *group, const committed_map *wanted, size_t count) {
+    char error[GROUP_ERROR_BYTES];
+    size_t same = count;
+    bool written = group_write(group, wanted, count, error) && count_same(job, group, wanted, count, &same, error);
+    if (written && same == count) {
+        printf("%zu commits written\n", count);
+        return DONE;
+    }
+    if (written)
+        fprintf(stderr, "weft-offsets: %zu of %zu commits are not as they were written: somebody else commits\n",
+                count - same, count);
+    else
+        fprintf(stderr, "weft-offsets: %s\n", error);
+    return FAILED;
 }
 
 static int change(const task *job, committed_group *group, const committed_map *maps, size_t count, size_t max_bytes) {
-    char error[GROUP_ERROR_BYTES];
     committed_map *changed = calloc(count + 1, sizeof *changed);
     size_t changes = 0;
     bool left = false;
@@ -362,17 +390,13 @@ static int change(const task *job, committed_group *group, const committed_map *
     int status = look_for_members(job, group);
     for (size_t i = 0; i < count && status == DONE; i++)
         changes += plan(job, &maps[i], max_bytes, &changed[changes], &left);
-    if (status == DONE && left) status = WRONG;
-    if (status == DONE || status == WRONG) {
-        if (!job->apply)
-            printf("dry run: %zu commits would be written; --apply writes them\n", changes);
-        else if (changes == 0)
-            printf("nothing to write\n");
-        else if (group_write(group, changed, changes, error) && is_written(job, group, changed, changes, error))
-            printf("%zu commits written\n", changes);
-        else
-            fprintf(stderr, "weft-offsets: %s\n", error), status = FAILED;
+    if (status == DONE && !job->apply) printf("dry run: %zu commits would be written; --apply writes them\n", changes);
+    if (status == DONE && job->apply && changes == 0) printf("nothing to write\n");
+    if (status == DONE && job->apply && changes > 0) {
+        status = look_for_commits(job, group, maps, count);
+        if (status == DONE) status = write_and_look(job, group, changed, changes);
     }
+    if (status == DONE && left) status = WRONG;
     for (size_t i = 0; i < changes; i++) map_free(&changed[i]);
     free(changed);
     return status;

@@ -6,13 +6,16 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "metadata_format.h"
 #include "mock.h"
@@ -292,5 +295,49 @@ Test(offsets, strip__takes_the_maps_away_and_leaves_the_offsets) {
     expect_says("5 commits written\n");
     for (int i = 0; i < 6; i++) expect_commit(mock, i, i == 2 ? 500 : i == 5 ? 3 : 10, "");
     expect_commit(mock, 6, -1, "");
+    mock_close(mock);
+}
+
+/* weft-offsets with its output on a pipe; its messages are in a file of that name. */
+static pid_t start_on(int output_fd, const char *messages, const mock_cluster *mock, const char *topic) {
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    int fd = open(messages, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    dup2(output_fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    execl(WEFT_BUILD_DIR "/bin/weft-offsets", "weft-offsets", "strip", "--force", "--apply", "--bootstrap-servers",
+          mock_bootstrap(mock), "--group", "g", "--topic", topic, NULL);
+    abort();
+}
+
+/* The last member's last commit may come while the tool looks at maps: to write what it has read would take it back.
+ * What it says of so many partitions does not fit into the pipe, so it waits for us before it writes. */
+Test(offsets, strip__somebody_commits_after_the_maps_were_read__nothing_is_written) {
+    enum { MANY = 40, PIPE_BYTES = 4096 };
+    char topic[241], messages[] = "/tmp/weft-offsets-XXXXXX", text[1000] = "";
+    int fds[2], status, fd = mkstemp(messages);
+    mock_cluster *mock = mock_open(1);
+    memset(topic, 't', 240);
+    topic[240] = '\0';
+    mock_topic(mock, topic, MANY);
+    keyed_plan plan = {.topic = topic, .partitions = MANY, .records = MANY * 20, .value_bytes = 20};
+    produce_keyed(mock_bootstrap(mock), &plan);
+    for (int i = 0; i < MANY; i++) group_commit(mock_bootstrap(mock), "g", topic, i, 3, "R5-6", 4);
+    MUST(fd >= 0 && pipe2(fds, O_CLOEXEC) == 0 && fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES) == PIPE_BYTES, "no pipe");
+    pid_t pid = start_on(fds[1], messages, mock, topic);
+    close(fds[1]);
+    cr_assert(eq(int, poll(&(struct pollfd){.fd = fds[0], .events = POLLIN}, 1, 40000), 1));
+    group_commit(mock_bootstrap(mock), "g", topic, 0, 17, "", 0);
+    while (read(fds[0], output, sizeof output) > 0) {
+    }
+    cr_assert(eq(int, waitpid(pid, &status, 0), pid));
+    MUST(read(fd, text, sizeof text - 1) >= 0, "no messages");
+    cr_assert(eq(int, WIFEXITED(status), 1));
+    cr_expect(eq(int, WEXITSTATUS(status), 4), "%s", text);
+    cr_expect(strstr(text, "somebody has committed since the maps were read: nothing is written") != NULL, "%s", text);
+    cr_expect(eq(i64, group_committed(mock_bootstrap(mock), "g", topic, 0, NULL, NULL), 17));
+    close(fds[0]);
+    close(fd);
+    unlink(messages);
     mock_close(mock);
 }
