@@ -17,8 +17,6 @@
 /* librdkafka must be served well within max.poll.interval.ms even when nothing happens. */
 static const uint64_t serve_interval_ns = 1000000000;
 static const uint64_t ask_again_ns = 500000000;
-/* After the drain budget: how long the last commit may take before the partition is given back without it. */
-static const uint64_t last_commit_ns = 5000000000;
 
 /* --- slots */
 
@@ -319,24 +317,10 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     if (slot->resetting) begin_anew(self, env, slot);
 }
 
-/* Is nothing owed for this partition any more? Past the deadline the last commit is given up, with a word. */
-static bool is_released(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
-    if (slot->phase == WF_SLOT_FREE) return true;
-    if (slot->phase != WF_SLOT_REVOKING || !slot->drained) return false;
-    if (!slot->has_commit && !slot->in_flight && !slot->shrinking) return true;
-    if (weft_env_now_ns(env) < self->revoke_deadline_ns + last_commit_ns) return false;
-    const wf_commit *commit = slot->has_commit ? &slot->commit : &slot->sent;
-    weft_env_log(env, WEFT_LOG_ERROR,
-                 "not committed in time topic=%s partition=%d offset=%lld: what was done since the last commit is done "
-                 "again by the next owner",
-                 slot->topic, slot->partition, (long long)commit->offset);
-    return true;
-}
-
 static void finish_revoke(wf_poller_state *self, weft_env *env) {
     if (!self->revoke.open) return;
     for (size_t i = 0; i < self->revoke.count; i++)
-        if (!is_released(self, env, slot_in(self, &self->revoke, i))) return;
+        if (!wf_poller_is_released(self, env, slot_in(self, &self->revoke, i))) return;
     for (size_t i = 0; i < self->revoke.count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->revoke, i);
         wf_poller_drop_commits(slot);
@@ -466,9 +450,21 @@ static bool serve(wf_poller_state *self, weft_env *env) {
 
 /* Closed but for librdkafka, or out of time. */
 static void give_up_late(wf_poller_state *self, weft_env *env) {
-    if (self->closed || !self->stopping || weft_env_now_ns(env) < self->stop_deadline_ns + last_commit_ns) return;
+    if (self->closed || !self->stopping) return;
+    if (weft_env_now_ns(env) < self->stop_deadline_ns + WF_POLLER_LAST_COMMIT_NS) return;
     weft_env_log(env, WEFT_LOG_ERROR,
                  "the group was not left in time: its coordinator finds out by session.timeout.ms");
+    self->closed = true;
+}
+
+/* Not while partitions are taken back: librdkafka 2.0.2 would leave at once then, with records of them still running
+ * here and their last commit to come, and the next owner would begin. */
+static void leave_group(wf_poller_state *self, weft_env *env) {
+    if (!self->stopping || self->leaving || self->revoke.open) return;
+    self->leaving = true;
+    weft_status status = self->options.kafka->ops->close_begin(self->options.kafka);
+    if (status == WEFT_OK) return;
+    weft_env_log(env, WEFT_LOG_ERROR, "librdkafka can't leave the group: %s", weft_status_text(status));
     self->closed = true;
 }
 
@@ -481,13 +477,14 @@ static bool on_turn(void *state, weft_env *env) {
     finish_assign(self, env);
     uint64_t work_ns = wf_poller_send_commits(self, env);
     finish_revoke(self, env);
+    leave_group(self, env);
     more = wf_poller_fetch(self, env) || more;
     give_up_late(self, env);
     if (self->ask_ns && self->ask_ns < work_ns) work_ns = self->ask_ns;
-    uint64_t release_ns = self->revoke_deadline_ns + last_commit_ns;
+    uint64_t release_ns = self->revoke_deadline_ns + WF_POLLER_LAST_COMMIT_NS;
     if (self->revoke.open && release_ns < work_ns) work_ns = release_ns;
-    if (self->stopping && self->stop_deadline_ns + last_commit_ns < work_ns)
-        work_ns = self->stop_deadline_ns + last_commit_ns;
+    if (self->stopping && self->stop_deadline_ns + WF_POLLER_LAST_COMMIT_NS < work_ns)
+        work_ns = self->stop_deadline_ns + WF_POLLER_LAST_COMMIT_NS;
     if (work_ns == UINT64_MAX)
         weft_env_disarm(env, WF_POLLER_TIMER_WORK);
     else
@@ -537,11 +534,6 @@ static void on_stop(void *state, weft_env *env, uint64_t deadline_ns) {
     self->stopping = true;
     self->stop_deadline_ns = deadline_ns;
     shorten_revoke(self, env, deadline_ns);
-    weft_status status = self->options.kafka->ops->close_begin(self->options.kafka);
-    if (status != WEFT_OK) {
-        weft_env_log(env, WEFT_LOG_ERROR, "librdkafka can't leave the group: %s", weft_status_text(status));
-        self->closed = true;
-    }
 }
 
 static bool is_drained(const void *state) {

@@ -61,6 +61,9 @@ typedef enum wf_slot_phase {
     WF_SLOT_REVOKING, /* REVOKE is on its way round */
 } wf_slot_phase;
 
+/* After the drain budget: how long the last commit may take before the partition is given back without it. */
+#define WF_POLLER_LAST_COMMIT_NS UINT64_C(5000000000)
+
 typedef struct wf_poller_slot {
     const char *topic;
     int32_t partition;
@@ -149,6 +152,7 @@ typedef struct wf_poller_state {
     /* Life. */
     bool fenced_ever; /* a record was out when its epoch ended */
     bool stopping;
+    bool leaving; /* close_begin() was called */
     bool closed;
     uint64_t stop_deadline_ns;
 } wf_poller_state;
@@ -179,6 +183,8 @@ void wf_poller_idle_timer(wf_poller_state *self, weft_env *env);
 void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message);
 /* Send what waits, if nothing is in flight; returns when to try again, UINT64_MAX: no need. */
 uint64_t wf_poller_send_commits(wf_poller_state *self, weft_env *env);
+/* Is nothing owed for this partition any more? Past the deadline the last commit is given up, with a word. */
+bool wf_poller_is_released(wf_poller_state *self, weft_env *env, wf_poller_slot *slot);
 void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char *text,
                                 const wf_kafka_partition *partitions, size_t count);
 /* Forget the commits of a slot whose epoch ends. */

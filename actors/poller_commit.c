@@ -179,3 +179,16 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
                      worst == WF_KAFKA_FENCED ? "not tried again" : "tried again with back-off", text ? text : "");
     back_off(self, weft_env_now_ns(self->env), failure_of(worst));
 }
+
+bool wf_poller_is_released(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
+    if (slot->phase == WF_SLOT_FREE) return true;
+    if (slot->phase != WF_SLOT_REVOKING || !slot->drained) return false;
+    if (!slot->has_commit && !slot->in_flight && !slot->shrinking) return true;
+    if (weft_env_now_ns(env) < self->revoke_deadline_ns + WF_POLLER_LAST_COMMIT_NS) return false;
+    const wf_commit *commit = slot->has_commit ? &slot->commit : &slot->sent;
+    weft_env_log(env, WEFT_LOG_ERROR,
+                 "not committed in time topic=%s partition=%d offset=%lld: what was done since the last commit is done "
+                 "again by the next owner",
+                 slot->topic, slot->partition, (long long)commit->offset);
+    return true;
+}

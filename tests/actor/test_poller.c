@@ -651,6 +651,27 @@ Test(poller, stop__revokes_commits_and_leaves) {
     finish(&shore);
 }
 
+/* librdkafka would leave at once, before the last commit. */
+Test(poller, stop__in_the_middle_of_a_revocation__the_group_is_left_when_that_is_answered) {
+    coast shore;
+    begin(&shore);
+    add_records(&shore, 0, 10);
+    give(&shore, 1);
+    fake_kafka_take(shore.kafka, all, 1, false);
+    flow(&shore);
+    fake_env_stop(&shore.fake, shore.fake.now_ns + 500 * ms);
+    flow(&shore);
+    REQUIRE(!fake_kafka_is_closing(shore.kafka));
+    commit(&shore, 0, 10, NULL, true);
+    say_drained(&shore, 0);
+    flow(&shore);
+    REQUIRE(fake_kafka_is_closing(shore.kafka));
+    flow(&shore);
+    REQUIRE(shore.fake.actor.state == WF_ACTOR_DRAINED);
+    REQUIRE_EQ(stored(&shore, 0), 10);
+    finish(&shore);
+}
+
 Test(poller, stop__nothing_answers__gives_up_after_its_deadline) {
     coast shore;
     begin(&shore);

@@ -293,6 +293,7 @@ static weft_status seek(wf_kafka *kafka, const char *topic, int32_t partition, i
 }
 
 static weft_status close_begin(wf_kafka *kafka) {
+    SIM_CHECK(!((door *)kafka)->revoke_open, "close_begin() in the middle of a revocation");
     sim_group_close(broker_of(kafka));
     return WEFT_OK;
 }

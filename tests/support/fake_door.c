@@ -267,9 +267,17 @@ static weft_status door_seek(wf_kafka *kafka, const char *topic, int32_t partiti
     return WEFT_OK;
 }
 
+static bool is_told(const fake_kafka *fake, fake_event_kind kind) {
+    for (const fake_item *event = fake->events.first; event; event = event->next)
+        if (event->kind == kind) return false;
+    return true;
+}
+
 static weft_status door_close_begin(wf_kafka *kafka) {
     fake_kafka *fake = fake_of(kafka);
     check_call(fake, "close_begin");
+    if (fake->taken && is_told(fake, EVENT_REVOKE))
+        breach(fake, "close_begin while a revocation is to be answered: librdkafka leaves at once");
     if (fake->closing) return WEFT_ESTATE;
     fake->closing = true;
     if (!fake->taken && fake_has_assignment(fake)) {
