@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "pool.h"
+#include "utf8.h"
 
 /* A worker that lived so long has shown that it works: its death is not one of a series. */
 static const uint64_t healthy_ns = 10000000000;
@@ -214,11 +215,12 @@ static void describe(const wf_pool_worker *worker, char *text, size_t bytes) {
     size_t end = worker->tail_bytes;
     while (end && worker->tail[end - 1] == '\n') end--;
     size_t begin = begin_of_tail(worker, end, bytes - count - 3);
-    snprintf(text + count, bytes - count, "%s%.*s", end > begin ? ": " : "", (int)(end - begin), worker->tail + begin);
-    for (char *c = text; *c; c++) {
-        if (*c == '\n') *c = '|';
-        if ((unsigned char)*c < 0x20 || *c == '"') *c = ' ';
-    }
+    char tail[WF_POOL_TAIL_BYTES];
+    for (size_t i = begin; i < end; i++) tail[i - begin] = worker->tail[i] == '\n' ? '|' : worker->tail[i];
+    if (end > begin) count += (size_t)snprintf(text + count, bytes - count, ": ");
+    wf_utf8_clean(text + count, bytes - count, tail, end - begin);
+    for (char *c = text; *c; c++)
+        if (*c == '"') *c = ' ';
 }
 
 /* The records that were not reported run again, in their order; one is charged, where it is certain. */

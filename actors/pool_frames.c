@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "pool.h"
+#include "utf8.h"
 
 static const uint64_t second_ns = 1000000000;
 
@@ -242,9 +243,7 @@ static const wf_done_status statuses[] = {
 
 static char *copy_reason(const char *bytes, size_t count) {
     char text[WF_WIRE_REASON_MAX + 1];
-    size_t length = 0;
-    for (size_t i = 0; i < count; i++) text[length++] = (unsigned char)bytes[i] < 0x20 ? ' ' : bytes[i];
-    text[length] = '\0';
+    size_t length = wf_utf8_clean(text, sizeof text, bytes, count);
     return wf_reason_copy(length ? text : "the handler failed without a reason");
 }
 
@@ -292,9 +291,9 @@ static void on_log(weft_env *env, const wf_pool_worker *worker, const wf_wire_he
     size_t count;
     const char *text = wf_wire_text(frame, bytes, &count);
     char line[800];
-    size_t length = count < sizeof line - 1 ? count : sizeof line - 1;
-    for (size_t i = 0; i < length; i++) line[i] = (unsigned char)text[i] < 0x20 || text[i] == '"' ? ' ' : text[i];
-    line[length] = '\0';
+    wf_utf8_clean(line, sizeof line, text, count);
+    for (char *c = line; *c; c++)
+        if (*c == '"') *c = ' ';
     weft_log_level level = header->count > WEFT_LOG_DEBUG ? WEFT_LOG_DEBUG : (weft_log_level)header->count;
     weft_env_log(env, level, "worker says worker=%s text=\"%s\"", worker->name, line);
 }
@@ -330,7 +329,9 @@ static void on_message(wf_pool *self, weft_env *env, const wf_peer_id *from, con
     wf_wire_header header = {0};
     const char *why = "more than one frame";
     wf_pool_worker *worker = find(self, from);
-    bool readable = frame && wf_wire_open(frame, bytes, &header, &why) == WEFT_OK;
+    bool fits = bytes <= WF_WIRE_FRAME_MAX;
+    if (!fits) why = "a frame of more than 524288 bytes";
+    bool readable = frame && fits && wf_wire_open(frame, bytes, &header, &why) == WEFT_OK;
     /* What a dying worker finished before it died still counts; what a condemned one says does not. */
     if (worker && worker->state == WEFT_WORKER_ENDING && worker->cause == WEFT_END_HOSTILE) return;
     if (readable && header.type == WF_WIRE_HELLO) {

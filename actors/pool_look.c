@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "pool.h"
+#include "utf8.h"
 
 enum {
     STDERR_PIECE_BYTES = 512,
@@ -31,14 +32,15 @@ static void keep_tail(wf_pool_worker *worker, const char *text, size_t count) {
     worker->tail_bytes = keep + count;
 }
 
-static void log_lines(weft_env *env, const wf_pool_worker *worker, char *text, size_t count) {
-    for (char *line = text, *end = text + count; line < end;) {
-        char *stop = memchr(line, '\n', (size_t)(end - line));
+static void log_lines(weft_env *env, const wf_pool_worker *worker, const char *text, size_t count) {
+    for (const char *line = text, *end = text + count; line < end;) {
+        char clean[STDERR_PIECE_BYTES * (sizeof WF_UTF8_REPLACEMENT - 1) + 1];
+        const char *stop = memchr(line, '\n', (size_t)(end - line));
         size_t length = (size_t)((stop ? stop : end) - line);
-        for (size_t i = 0; i < length; i++)
-            if ((unsigned char)line[i] < 0x20 || line[i] == '"') line[i] = ' ';
-        if (length)
-            weft_env_log(env, WEFT_LOG_INFO, "worker stderr worker=%s text=\"%.*s\"", worker->name, (int)length, line);
+        wf_utf8_clean(clean, sizeof clean, line, length);
+        for (char *c = clean; *c; c++)
+            if (*c == '"') *c = ' ';
+        if (length) weft_env_log(env, WEFT_LOG_INFO, "worker stderr worker=%s text=\"%s\"", worker->name, clean);
         line += length + 1;
     }
 }

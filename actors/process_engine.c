@@ -267,7 +267,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     self->guard.fd = self->directory_fd = -1;
     self->workers = calloc(self->worker_count, sizeof *self->workers);
     weft_status status = self->workers && self->epoll_fd >= 0 ? choose_path(self) : WEFT_ENOMEM;
-    if (status == WEFT_OK && (status = wf_peers_open(self->path, WF_WIRE_FRAME_MAX, &self->peers)) != WEFT_OK)
+    if (status == WEFT_OK && (status = wf_peers_open(self->path, WF_WIRE_READ_MAX, &self->peers)) != WEFT_OK)
         fail(self, status, "no socket for workers at", self->path);
     if (status == WEFT_OK) status = write_token(self);
     if (status != WEFT_OK) {

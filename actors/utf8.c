@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "utf8.h"
 
+#include <string.h>
+
 size_t wf_utf8_length(const char *text, size_t bytes) {
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
     if (bytes == 0) return 0;
@@ -15,4 +17,25 @@ size_t wf_utf8_length(const char *text, size_t bytes) {
     }
     if (point < least[length] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return 0;
     return length;
+}
+
+size_t wf_utf8_clean(char *to, size_t room, const char *from, size_t bytes) {
+    size_t used = 0;
+    for (size_t at = 0, length; at < bytes; at += length) {
+        const char *piece = from + at;
+        length = wf_utf8_length(piece, bytes - at);
+        size_t piece_bytes = length;
+        if (length == 0) {
+            piece = WF_UTF8_REPLACEMENT;
+            piece_bytes = sizeof WF_UTF8_REPLACEMENT - 1;
+            length = 1;
+        } else if ((unsigned char)*piece < 0x20 || *piece == 0x7f) {
+            piece = " ";
+        }
+        if (piece_bytes >= room - used) break;
+        memcpy(to + used, piece, piece_bytes);
+        used += piece_bytes;
+    }
+    to[used] = '\0';
+    return used;
 }

@@ -13,4 +13,8 @@
  * U+10FFFF. */
 size_t wf_utf8_length(const char *text, size_t bytes);
 
+/* The text on one line: each byte that is not UTF-8 becomes U+FFFD, each control character a blank. Cut between
+ * characters where it does not fit, and ended with a NUL; `room` is at least 1. Returns the bytes before that. */
+size_t wf_utf8_clean(char *to, size_t room, const char *from, size_t bytes);
+
 #endif

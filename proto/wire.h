@@ -30,6 +30,7 @@ enum {
     WF_WIRE_LINE_MAX = 4096,    /* of a log */
     WF_WIRE_RECORDS_MAX = 1024, /* in one WORK */
     WF_WIRE_FRAME_MAX = 524288, /* that a worker may send: a DONE whose records all failed is smaller */
+    WF_WIRE_READ_MAX = 4194304, /* what is larger is not read: ZeroMQ closes the connection, and says nothing */
 };
 
 typedef enum wf_wire_type {

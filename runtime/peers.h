@@ -5,7 +5,8 @@
  *
  * Invariants:
  * 1. No send blocks. To whom weft sends is bounded by credit, far below the high-water mark.
- * 2. A message that is not one frame of at most the largest size never gets through; who sent it is told to the caller.
+ * 2. A message that is not one frame never gets through; who sent it is told to the caller. One beyond the largest size
+ * is not read at all: its sender is not connected any more.
  */
 #ifndef WF_PEERS_H
 #define WF_PEERS_H

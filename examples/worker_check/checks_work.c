@@ -256,6 +256,16 @@ static void check_long_reason(parent *self) {
     }
 }
 
+/* What a handler says may hold anything: bytes of the record, of another encoding. */
+static void check_foreign_reason(parent *self) {
+    static const char *const texts[] = {"caf\xe9", "\xff\xfe", "cut \xf0\x9f\x92"};
+    item items[3];
+    for (uint32_t i = 0; i < 3; i++) items[i] = (item){.topic = FAIL, .value = texts[i], .lane = i};
+    parent_work(self, 1, items, 3);
+    parent_await_done(self, 3); /* there reasons are looked at */
+    expect_status(self, RULE_FAILURE, 0, 3, WF_WIRE_FAILURE);
+}
+
 const check work_checks[] = {
     {"fields", "the handler sees topic, partition, offset, timestamp and attempt", check_fields, 0, 0, false},
     {"nulls", "null and empty keys and values are told apart", check_nulls, 0, 0, false},
@@ -270,6 +280,7 @@ const check work_checks[] = {
     {"failure", "a failure is reported with its reason, and others go on", check_failure, 0, 0, false},
     {"closed_lane", "what follows a failure in its lane is not run", check_closed_lane, 0, 0, false},
     {"any_order", "a failure holds up nothing in lane 4294967295", check_any_order, 0, 0, false},
+    {"foreign_reason", "a reason is UTF-8, whatever the handler says", check_foreign_reason, 0, 0, false},
     {"long_reason", "a reason is cut to 255 bytes, between characters", check_long_reason, 0, 0, false},
     {0},
 };

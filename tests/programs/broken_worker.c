@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "peers.h"
+#include "utf8.h"
 #include "wire.h"
 
 typedef enum mistake {
@@ -43,6 +44,7 @@ typedef enum mistake {
     LOSES_REASON,
     LONG_REASON,
     CUT_REASON,
+    FOREIGN_REASON,
     NO_PONG,
     PONG_LATE,
     PONG_OF_ANOTHER,
@@ -94,6 +96,7 @@ static const char *const names[MISTAKES] = {
     [LOSES_REASON] = "loses_reason",
     [LONG_REASON] = "long_reason",
     [CUT_REASON] = "cut_reason",
+    [FOREIGN_REASON] = "foreign_reason",
     [NO_PONG] = "no_pong",
     [PONG_LATE] = "pong_late",
     [PONG_OF_ANOTHER] = "pong_of_another",
@@ -294,6 +297,13 @@ static bool handle(const wf_wire_record *record, const char *bytes) {
 
 /* --- work */
 
+static void repair(char *reason) {
+    for (size_t length; *reason; reason += length ? length : 1) {
+        length = wf_utf8_length(reason, strlen(reason));
+        if (length == 0) *reason = '?';
+    }
+}
+
 static size_t cut(const char *reason) {
     size_t bytes = strlen(reason);
     if (made == LOSES_REASON) return 0;
@@ -315,6 +325,7 @@ static void flush_report(void) {
 
 /* One DONE of one record each, but for who reports at the end: those have no reasons. */
 static void answer(int64_t offset, wf_wire_status status) {
+    if (status == WF_WIRE_FAILURE && made != FOREIGN_REASON) repair(text);
     size_t bytes = status == WF_WIRE_FAILURE ? cut(text) : 0;
     if (reported == 0) entry = report + WF_WIRE_HEADER_BYTES;
     wf_wire_done done = {.offset = offset, .status = (uint8_t)status, .reason_bytes = (uint32_t)bytes};

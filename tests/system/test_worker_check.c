@@ -103,6 +103,7 @@ static const row rows[] = {
     {"loses_reason", "failure", 6},
     {"long_reason", "long_reason", 7},
     {"cut_reason", "long_reason", 6},
+    {"foreign_reason", "foreign_reason", 6},
     {"no_pong", "pings", 8},
     {"pong_late", "ping_at_work", 9},
     {"pong_of_another", "pings", 9},

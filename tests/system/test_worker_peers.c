@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "heard.h"
 #include "must.h"
 #include "peers.h"
 #include "produce.h"
@@ -292,6 +293,23 @@ Test(worker_peers, hostile__each_kind_of_frame__dropped_and_counted_while_the_wo
     end(&self);
 }
 
+/* The header of the next WORK, and its first record. */
+static wf_wire_record await_work(wf_peer *peer, wf_wire_header *ret_header) {
+    const void *frame;
+    size_t bytes;
+    const char *why;
+    uint8_t pong[WF_WIRE_HEADER_BYTES];
+    wf_wire_record record;
+    do {
+        REQUIRE(wf_peer_receive(peer, ANSWER_MS, &frame, &bytes));
+        REQUIRE_EQ(wf_wire_open(frame, bytes, ret_header, &why), WEFT_OK);
+        if (ret_header->type == WF_WIRE_PING)
+            wf_peer_send(peer, pong, put(pong, WF_WIRE_PONG, 0, ret_header->task, 0));
+    } while (ret_header->type != WF_WIRE_WORK);
+    memcpy(&record, (const char *)frame + WF_WIRE_HEADER_BYTES, sizeof record);
+    return record;
+}
+
 /* Takes work and answers it wrongly: for records of others, in another order, twice. */
 Test(worker_peers, liar__answers_what_it_was_not_asked__its_records_run_elsewhere) {
     enum { RECORDS = 2000 };
@@ -305,19 +323,8 @@ Test(worker_peers, liar__answers_what_it_was_not_asked__its_records_run_elsewher
     uint8_t hello[256], answer[WF_WIRE_HEADER_BYTES + 2 * WF_WIRE_DONE_BYTES];
     wf_peer_send(liar, hello, put_hello(&self, hello, "liar"));
     REQUIRE_EQ(next_type(liar), WF_WIRE_WELCOME);
-    const void *frame;
-    size_t bytes;
-    wf_wire_header header = {0};
-    const char *why;
-    while (header.type != WF_WIRE_WORK) {
-        REQUIRE(wf_peer_receive(liar, ANSWER_MS, &frame, &bytes));
-        REQUIRE_EQ(wf_wire_open(frame, bytes, &header, &why), WEFT_OK);
-        if (header.type != WF_WIRE_PING) continue;
-        put(answer, WF_WIRE_PONG, 0, header.task, 0);
-        wf_peer_send(liar, answer, WF_WIRE_HEADER_BYTES);
-    }
-    wf_wire_record record;
-    memcpy(&record, (const char *)frame + WF_WIRE_HEADER_BYTES, sizeof record);
+    wf_wire_header header;
+    wf_wire_record record = await_work(liar, &header);
     wf_wire_put_header(answer, WF_WIRE_DONE, 2, header.task);
     wf_wire_put_done(answer + WF_WIRE_HEADER_BYTES, &(wf_wire_done){.offset = record.offset});
     wf_wire_put_done(answer + WF_WIRE_HEADER_BYTES + WF_WIRE_DONE_BYTES, &(wf_wire_done){.offset = record.offset});
@@ -332,6 +339,49 @@ Test(worker_peers, liar__answers_what_it_was_not_asked__its_records_run_elsewher
     REQUIRE(verdict.begun == RECORDS - 1 && verdict.out_of_order == 0, "%s", text);
     int status;
     REQUIRE(waitpid(honest, &status, 0) == honest);
+    end(&self);
+}
+
+static bool has_failed(const weft_metrics *metrics, void *context) {
+    char *text = context;
+    for (size_t i = 0; i < metrics->partition_count; i++)
+        if (metrics->partitions[i].failed)
+            snprintf(text, WEFT_ERROR_TEXT_BYTES, "%s", metrics->partitions[i].last_error);
+    return *text;
+}
+
+/* The worker lives on; what it says is repaired at the door, and reaches metrics and log as UTF-8 on one line. */
+Test(worker_peers, foreign_bytes__in_a_reason_and_a_line__become_replacement_characters) {
+    static const char reason[] = "caf\xe9\n\xf0\x9f\x92", line[] = "na\xefve\t\"x\"";
+    const char *settings[] = {"worker.command", "", "max.attempts", "1", "failure.policy", "skip", NULL};
+    meeting self;
+    wf_wire_header header;
+    uint8_t hello[256], answer[128];
+    char text[WEFT_ERROR_TEXT_BYTES] = "";
+    setenv("WEFT_TEST_LOG", "info", 1);
+    heard_begin();
+    begin(&self, 0, settings);
+    stage_put(&self.stage, "k1", "v");
+    wf_peer *peer = connect_to(&self);
+    wf_peer_send(peer, hello, put_hello(&self, hello, "foreign"));
+    REQUIRE_EQ(next_type(peer), WF_WIRE_WELCOME);
+    wf_wire_record record = await_work(peer, &header);
+    memcpy(wf_wire_put_header(answer, WF_WIRE_LOG, WEFT_LOG_INFO, 0), line, sizeof line - 1);
+    wf_peer_send(peer, answer, WF_WIRE_HEADER_BYTES + sizeof line - 1);
+    wf_wire_done done = {.offset = record.offset, .status = WF_WIRE_FAILURE, .reason_bytes = sizeof reason - 1};
+    uint8_t *at = wf_wire_put_done(wf_wire_put_header(answer, WF_WIRE_DONE, 1, header.task), &done);
+    memcpy(at, reason, sizeof reason - 1);
+    wf_peer_send(peer, answer, WF_WIRE_HEADER_BYTES + WF_WIRE_DONE_BYTES + sizeof reason - 1);
+    REQUIRE(harness_await_metrics(self.under_test, has_failed, text, PATIENCE_MS, NULL));
+    REQUIRE(strcmp(text, "caf\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd") == 0, "%s", text);
+    REQUIRE_EQ(rejected(&self), 0);
+    wf_peer_close(&peer);
+    harness_stop(self.under_test, 1000);
+    harness_free(&self.under_test);
+    REQUIRE_EQ(heard_count("text=\"na\xef\xbf\xbdve  x \"", NULL), 1);
+    REQUIRE_EQ(heard_count("\xe9", NULL) + heard_count("\xf0\x9f", NULL), 0);
+    heard_end();
+    unsetenv("WEFT_TEST_LOG");
     end(&self);
 }
 
@@ -421,9 +471,10 @@ Test(worker_peers, attached__says_the_pid_of_a_stranger_who_ends__keeps_its_work
     end(&self);
 }
 
-/* ZeroMQ takes no such frame and closes the connection: whoever sent it is gone, with what it had. */
-Test(worker_peers, oversized__a_frame_beyond_the_limit__that_peer_is_dropped_and_nothing_else) {
-    enum { RECORDS = 5000, BYTES = WF_WIRE_FRAME_MAX + 1 };
+/* What is larger by a little is told to its sender. By far too large a frame ZeroMQ takes none of, and closes the
+ * connection: whoever sent it is gone, with what it had. */
+Test(worker_peers, oversized__frames_beyond_the_limits__those_peers_are_dropped_and_nothing_else) {
+    enum { RECORDS = 5000, BYTES = WF_WIRE_READ_MAX + 1 };
     const char *settings[] = {"workers", "1", NULL};
     meeting self;
     trail_verdict verdict;
@@ -432,11 +483,20 @@ Test(worker_peers, oversized__a_frame_beyond_the_limit__that_peer_is_dropped_and
     wf_peer *peer = connect_to(&self);
     uint8_t hello[256], *frame = calloc(1, BYTES);
     MUST(frame, "no memory");
+    wf_peer_send(peer, hello, put_hello(&self, hello, "rather_large"));
+    REQUIRE_EQ(next_type(peer), WF_WIRE_WELCOME);
+    wf_wire_put_header(frame, WF_WIRE_PONG, 0, 0); /* nothing else is wrong with it */
+    wf_peer_send(peer, frame, WF_WIRE_FRAME_MAX + 1);
+    REQUIRE_EQ(next_type(peer), WF_WIRE_REFUSED);
+    REQUIRE_EQ(rejected(&self), 1);
+    wf_peer_close(&peer);
+    peer = connect_to(&self);
     wf_peer_send(peer, hello, put_hello(&self, hello, "large"));
     REQUIRE_EQ(next_type(peer), WF_WIRE_WELCOME);
     REQUIRE(await_workers(&self, 2));
     wf_peer_send(peer, frame, BYTES);
     REQUIRE(harness_await_metrics(self.under_test, one_is_gone, NULL, PATIENCE_MS, NULL));
+    REQUIRE_EQ(rejected(&self), 1);
     stage_fill(&self.stage, RECORDS, 40);
     finish(&self, RECORDS, &verdict);
     REQUIRE_EQ(verdict.begun, RECORDS);
