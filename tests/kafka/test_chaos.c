@@ -8,7 +8,6 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -20,8 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "chaos_judge.h"
+#include "chaos_evidence.h"
 #include "must.h"
+#include "own_broker.h"
 #include "produce.h"
 #include "seeded.h"
 #include "topic.h"
@@ -41,7 +41,6 @@ enum {
 static const uint64_t ms = 1000000;
 /* After it goes on, a member finds out by its next heartbeat; what its threads had in hand by then is short. */
 static const uint64_t finds_out_ns = 6000000000;
-static const char word[] = "bash tests/kafka/broker.sh";
 
 typedef struct process {
     pid_t pid; /* 0: over */
@@ -52,8 +51,7 @@ typedef struct process {
 
 typedef struct scene {
     seeded random;
-    char bootstrap[64];
-    char pid_file[256];
+    own_broker broker;
     char folder[64];
     char *topic;
     uint64_t produced;
@@ -65,47 +63,19 @@ typedef struct scene {
     unsigned kills, stops, long_stops, polite, restarts;
 } scene;
 
-static uint64_t now_ns(void);
-
 /* One line of the story, for who has to find out why. */
 static void tell(const scene *it, const char *what, size_t member) {
     char path[128];
     snprintf(path, sizeof path, "%s/story", it->folder);
     FILE *file = fopen(path, "a");
     MUST(file, "no story");
-    fprintf(file, "%" PRIu64 " %s %zu\n", now_ns(), what, member);
+    fprintf(file, "%" PRIu64 " %s %zu\n", chaos_now_ns(), what, member);
     fclose(file);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 static void pause_ms(uint64_t milliseconds) {
     struct timespec wait = {.tv_sec = (time_t)(milliseconds / 1000), .tv_nsec = (long)(milliseconds % 1000 * ms)};
     nanosleep(&wait, NULL);
-}
-
-/* --- the broker */
-
-static void start_broker(scene *it) {
-    char line[512], command[64];
-    snprintf(command, sizeof command, "%s start", word);
-    FILE *answer = popen(command, "r");
-    MUST(answer, "no shell");
-    while (fgets(line, sizeof line, answer)) {
-        sscanf(line, "bootstrap=%63s", it->bootstrap);
-        sscanf(line, "pid_file=%255s", it->pid_file);
-    }
-    MUST(pclose(answer) == 0 && *it->bootstrap && *it->pid_file, "the broker did not start");
-}
-
-static void tell_broker(const scene *it, const char *what) {
-    char command[512];
-    snprintf(command, sizeof command, "%s %s %s", word, what, it->pid_file);
-    MUST(system(command) == 0, "%s failed", command);
 }
 
 /* --- members */
@@ -130,9 +100,10 @@ static _Noreturn void become_member(const scene *it, const char *journal, const 
     setenv("WEFT_LOG_LEVEL", "info", 1);
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
-    execl(WEFT_BUILD_DIR "/bin/orders", "orders", "--bootstrap-servers", it->bootstrap, "--topic", it->topic, "--group",
-          it->topic, "--threads", "4", "--work-us", "1500", "--journal", journal, "--set", "commit.interval.ms=100",
-          "--set", "kafka.session.timeout.ms=3000", "--set", "kafka.heartbeat.interval.ms=300", (char *)NULL);
+    execl(WEFT_BUILD_DIR "/bin/orders", "orders", "--bootstrap-servers", it->broker.bootstrap, "--topic", it->topic,
+          "--group", it->topic, "--threads", "4", "--work-us", "1500", "--journal", journal, "--set",
+          "commit.interval.ms=100", "--set", "kafka.session.timeout.ms=3000", "--set",
+          "kafka.heartbeat.interval.ms=300", (char *)NULL);
     abort();
 }
 
@@ -158,24 +129,19 @@ static size_t pick(scene *it) {
 }
 
 static void look_at_commits(scene *it) {
-    for (int32_t p = 0; p < PARTITIONS && it->commit_count < COMMITS_MAX; p++) {
-        char *metadata;
-        size_t bytes;
-        int64_t offset = group_committed(it->bootstrap, it->topic, it->topic, p, &metadata, &bytes);
-        free(metadata);
-        if (offset > 0) it->commits[it->commit_count++] = (chaos_commit){now_ns(), offset, p};
-    }
+    it->commit_count =
+        chaos_commits_add(it->broker.bootstrap, it->topic, PARTITIONS, it->commits, it->commit_count, COMMITS_MAX);
 }
 
 static void kill_one(scene *it) {
     size_t member = pick(it);
     if (member == SIZE_MAX) return;
     look_at_commits(it);
-    it->members[member].killed_ns = now_ns();
+    it->members[member].killed_ns = chaos_now_ns();
     kill(it->processes[member].pid, SIGKILL);
     waitpid(it->processes[member].pid, NULL, 0);
     it->processes[member].pid = 0;
-    it->members[member].killed_ns = now_ns(); /* it is certainly dead now */
+    it->members[member].killed_ns = chaos_now_ns(); /* it is certainly dead now */
     tell(it, "killed", member);
     it->kills++;
 }
@@ -206,7 +172,7 @@ static void stop_politely(scene *it) {
 static void freeze(scene *it, bool longer) {
     size_t member = pick(it);
     if (member == SIZE_MAX) return;
-    uint64_t from_ns = now_ns();
+    uint64_t from_ns = chaos_now_ns();
     uint64_t span_ns = (uint64_t)(longer ? seeded_between(&it->random, SESSION_MS + 1000, SESSION_MS + 3000)
                                          : seeded_between(&it->random, 100, SESSION_MS / 4)) *
                        ms;
@@ -226,21 +192,22 @@ static void thaw_due(scene *it, uint64_t due_ns) {
         kill(each->pid, SIGCONT);
         each->stopped = false;
         /* What counts is how long it really was. */
-        if (now_ns() - each->stopped_ns > SESSION_MS / 2 * ms)
-            excuse(&it->members[i], each->stopped_ns, now_ns() + finds_out_ns);
+        if (chaos_now_ns() - each->stopped_ns > SESSION_MS / 2 * ms)
+            excuse(&it->members[i], each->stopped_ns, chaos_now_ns() + finds_out_ns);
         tell(it, "goes on", i);
     }
 }
 
 /* Members may be expelled while it is away, and their commits fail. */
 static void restart_broker(scene *it) {
-    uint64_t from_ns = now_ns();
+    uint64_t from_ns = chaos_now_ns();
     thaw_due(it, UINT64_MAX);
     tell(it, "broker restarts", 0);
-    tell_broker(it, "restart");
+    own_broker_restart *restart = own_broker_begin_restart(&it->broker);
+    own_broker_await_restart(&restart);
     tell(it, "broker is back", 0);
     for (size_t i = 0; i < it->member_count; i++)
-        if (it->processes[i].pid > 0) excuse(&it->members[i], from_ns, now_ns() + 2 * finds_out_ns);
+        if (it->processes[i].pid > 0) excuse(&it->members[i], from_ns, chaos_now_ns() + 2 * finds_out_ns);
     it->restarts++;
 }
 
@@ -260,7 +227,7 @@ static void produce_some(scene *it) {
                        .keys = KEYS,
                        .value_bytes = 40,
                        .first = it->produced};
-    produce_keyed(it->bootstrap, &plan);
+    produce_keyed(it->broker.bootstrap, &plan);
     it->produced += STEP_RECORDS;
 }
 
@@ -280,25 +247,12 @@ static void act(scene *it) {
         restart_broker(it);
 }
 
-static bool is_all_committed(scene *it) {
-    for (int32_t p = 0; p < PARTITIONS; p++) {
-        char *metadata;
-        size_t bytes;
-        int64_t first, end;
-        topic_ends(it->bootstrap, it->topic, p, &first, &end);
-        int64_t offset = group_committed(it->bootstrap, it->topic, it->topic, p, &metadata, &bytes);
-        free(metadata);
-        if (offset < end) return false;
-    }
-    return true;
-}
-
 static void finish(scene *it) {
     thaw_due(it, UINT64_MAX);
     while (live_count(it) < 2) join(it);
     bool done = false;
     for (uint64_t from = must_now_ms(); !done && must_now_ms() - from < DONE_MS_MAX; pause_ms(100))
-        done = is_all_committed(it);
+        done = chaos_all_committed(it->broker.bootstrap, it->topic, PARTITIONS);
     cr_assert(done, "not everything was committed, see the logs in %s", it->folder);
     for (size_t i = 0; i < it->member_count; i++) {
         if (it->processes[i].pid == 0) continue;
@@ -309,53 +263,15 @@ static void finish(scene *it) {
 
 /* --- the evidence */
 
-typedef struct topic_keys {
-    int64_t ends[PARTITIONS];
-    uint32_t *keys[PARTITIONS];
-} topic_keys;
-
-static bool note_key(const logged_record *record, void *context) {
-    topic_keys *to = context;
-    int32_t p = record->partition;
-    char text[32] = "";
-    memcpy(text, record->key, record->key_bytes < sizeof text ? record->key_bytes : sizeof text - 1);
-    MUST(record->offset == to->ends[p], "partition %d has a hole", p);
-    if ((to->ends[p] & (to->ends[p] - 1)) == 0) { /* grow at powers of two */
-        to->keys[p] = realloc(to->keys[p], (size_t)(to->ends[p] ? 2 * to->ends[p] : 1) * sizeof(uint32_t));
-        MUST(to->keys[p], "no memory");
-    }
-    to->keys[p][to->ends[p]++] = (uint32_t)strtoul(text + 1, NULL, 10);
-    return true;
-}
-
-static size_t read_journal(const char *path, uint32_t member, chaos_event **events, size_t count, size_t *room) {
-    FILE *file = fopen(path, "r");
-    char what;
-    chaos_event event = {.member = member};
-    if (!file) return count; /* it was killed before its first record */
-    while (fscanf(file, " %c %" SCNd32 " %" SCNd64 " %" SCNu64, &what, &event.partition, &event.offset, &event.ns) ==
-           4) {
-        event.end = what == 'E';
-        if (count == *room) {
-            *room = *room ? 2 * *room : 1 << 16;
-            *events = realloc(*events, *room * sizeof **events);
-            MUST(*events, "no memory");
-        }
-        (*events)[count++] = event;
-    }
-    fclose(file);
-    return count;
-}
-
 static chaos_verdict judge(scene *it) {
-    topic_keys topic = {0};
-    chaos_event *events = NULL;
-    size_t count = 0, room = 0;
+    chaos_topic topic;
+    chaos_journals journals = {0};
     char path[128];
-    MUST(topic_read(it->bootstrap, it->topic, note_key, &topic) == it->produced, "the topic has not what was produced");
+    MUST(chaos_topic_read(&topic, it->broker.bootstrap, it->topic, PARTITIONS) == it->produced,
+         "the topic has not what was produced");
     for (size_t i = 0; i < it->member_count; i++) {
         file_of(it, i, "journal", path);
-        count = read_journal(path, (uint32_t)i, &events, count, &room);
+        chaos_journals_add(&journals, path, (uint32_t)i);
     }
     chaos_case facts = {.partitions = PARTITIONS,
                         .ends = topic.ends,
@@ -363,14 +279,14 @@ static chaos_verdict judge(scene *it) {
                         .key_count = KEYS,
                         .members = it->members,
                         .member_count = it->member_count,
-                        .events = events,
-                        .event_count = count,
+                        .events = journals.events,
+                        .event_count = journals.count,
                         .commits = it->commits,
                         .commit_count = it->commit_count,
                         .commit_delay_ns = 5000 * ms};
     chaos_verdict verdict = chaos_judge(&facts);
-    for (int p = 0; p < PARTITIONS; p++) free(topic.keys[p]);
-    free(events);
+    chaos_topic_free(&topic);
+    free(journals.events);
     return verdict;
 }
 
@@ -407,22 +323,22 @@ Test(chaos, members_killed_frozen_stopped_and_the_broker_restarted__the_judge_fi
     it.topic = must_name("chaos");
     snprintf(it.folder, sizeof it.folder, "%s/weft-chaos.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     MUST(mkdtemp(it.folder), "no folder");
-    start_broker(&it);
-    topic_create(it.bootstrap, it.topic, PARTITIONS, NULL);
+    own_broker_start(&it.broker, NULL);
+    topic_create(it.broker.bootstrap, it.topic, PARTITIONS, NULL);
     join(&it);
     join(&it);
     for (uint64_t from = must_now_ms(); must_now_ms() - from < run_ms;) {
         produce_some(&it);
         expect_alive(&it);
         act(&it);
-        thaw_due(&it, now_ns());
+        thaw_due(&it, chaos_now_ns());
         pause_ms(seeded_below(&it.random, 1200));
     }
     finish(&it);
     chaos_verdict verdict = judge(&it);
     report(&it, &verdict);
     cr_assert(eq(u64, verdict.violations, 0), "%s; journals and logs in %s", verdict.first, it.folder);
-    tell_broker(&it, "stop");
+    own_broker_stop(&it.broker);
     remove_folder(&it);
     free(it.topic);
 }

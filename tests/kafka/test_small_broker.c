@@ -12,6 +12,7 @@
 #include <weft/consumer.h>
 
 #include "must.h"
+#include "own_broker.h"
 #include "produce.h"
 #include "topic.h"
 
@@ -44,20 +45,6 @@ static void complete_deferred(work *self) {
         weft_token token = {atomic_exchange(&self->tokens[i], 0)};
         if (token.id && weft_complete(token, WEFT_SUCCESS, NULL) == WEFT_OK) atomic_fetch_add(&self->finished, 1);
     }
-}
-
-/* What broker.sh says of a broker with this limit. */
-static void start_broker(char bootstrap[64], char pid_file[256]) {
-    char line[512], command[128];
-    snprintf(command, sizeof command, "bash tests/kafka/broker.sh start offset.metadata.max.bytes=%d", LIMIT);
-    FILE *answer = popen(command, "r");
-    MUST(answer, "no shell");
-    bootstrap[0] = pid_file[0] = '\0';
-    while (fgets(line, sizeof line, answer)) {
-        sscanf(line, "bootstrap=%63s", bootstrap);
-        sscanf(line, "pid_file=%255s", pid_file);
-    }
-    MUST(pclose(answer) == 0 && *bootstrap && *pid_file, "the broker did not start");
 }
 
 static weft_metrics *metrics_of(weft_consumer *consumer) {
@@ -110,9 +97,12 @@ static void await_end(weft_consumer *consumer, work *self) {
 
 Test(small_broker, limit_below_ours__is_found_and_kept__and_maps_go_on) {
     static work self;
-    char bootstrap[64], pid_file[256], command[512], *topic = must_name("small"), *metadata;
+    char property[64], *topic = must_name("small"), *metadata;
+    own_broker broker;
     size_t bytes;
-    start_broker(bootstrap, pid_file);
+    snprintf(property, sizeof property, "offset.metadata.max.bytes=%d", LIMIT);
+    own_broker_start(&broker, property);
+    const char *bootstrap = broker.bootstrap;
     keyed_plan plan = {.topic = topic, .partitions = 1, .records = RECORDS, .keys = RECORDS, .value_bytes = 10};
     topic_create(bootstrap, topic, 1, NULL);
     produce_keyed(bootstrap, &plan);
@@ -131,7 +121,6 @@ Test(small_broker, limit_below_ours__is_found_and_kept__and_maps_go_on) {
     cr_expect(eq(int, weft_consumer_stop(consumer, 10000), WEFT_OK));
     weft_consumer_free(&consumer);
     for (int i = 0; i < RECORDS; i++) cr_assert(eq(u32, atomic_load(&self.runs[i]), 1), "offset %d", i);
-    snprintf(command, sizeof command, "bash tests/kafka/broker.sh stop %s", pid_file);
-    cr_expect(eq(int, system(command), 0));
+    own_broker_stop(&broker);
     free(topic);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Worker processes on a real broker: killed under load, by a record, and while partitions go from one member to
- * another.
+ * Worker processes on a real broker: killed under load, by a record, while partitions go from one member to another,
+ * and while the broker restarts.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -13,6 +13,7 @@
 
 #include "harness.h"
 #include "must.h"
+#include "own_broker.h"
 #include "produce.h"
 #include "require.h"
 #include "topic.h"
@@ -32,8 +33,8 @@ typedef struct scene {
     harness_plan plan;
 } scene;
 
-static void open_scene(scene *self, const char *name, uint64_t records, unsigned work_us) {
-    *self = (scene){.bootstrap = getenv("WEFT_TEST_KAFKA_BOOTSTRAP"), .topic = must_name(name)};
+static void open_scene_at(scene *self, const char *bootstrap, const char *name, uint64_t records, unsigned work_us) {
+    *self = (scene){.bootstrap = bootstrap, .topic = must_name(name)};
     MUST(self->bootstrap && *self->bootstrap, "WEFT_TEST_KAFKA_BOOTSTRAP names no broker");
     self->file = trail_create(self->path);
     snprintf(self->command, sizeof self->command, "TRAIL=%s TRAIL_US=%u %s/tests/programs/trail_worker", self->path,
@@ -63,6 +64,10 @@ static void open_scene(scene *self, const char *name, uint64_t records, unsigned
                                 .real_broker = true,
                                 .topics = self->topic,
                                 .settings = self->settings};
+}
+
+static void open_scene(scene *self, const char *name, uint64_t records, unsigned work_us) {
+    open_scene_at(self, getenv("WEFT_TEST_KAFKA_BOOTSTRAP"), name, records, work_us);
 }
 
 static void close_scene(scene *self) {
@@ -159,4 +164,27 @@ Test(workers, two_members__one_comes_and_goes_with_a_short_drain__while_workers_
     harness_free(&other);
     finish(&self, one, RECORDS);
     close_scene(&self);
+}
+
+/* Workers go on with what was read, and die, while nobody can fetch or commit. */
+Test(workers, broker_restarts__under_load_while_workers_die__nothing_lost_order_kept_all_committed) {
+    enum { RECORDS = 40000, KILLS = 3 };
+    own_broker broker;
+    scene self;
+    own_broker_start(&broker, NULL);
+    open_scene_at(&self, broker.bootstrap, "restarted", RECORDS, 300);
+    self.settings[14] = "kafka.reconnect.backoff.max.ms"; /* ten seconds otherwise */
+    self.settings[15] = "500";
+    harness *under_test = harness_start(&self.plan);
+    REQUIRE(trail_await(self.file, RECORDS / 10, PATIENCE_MS));
+    own_broker_restart *restart = own_broker_begin_restart(&broker);
+    for (int i = 0; i < KILLS; i++) {
+        kill_somebody(&self);
+        REQUIRE(trail_await(self.file, trail_judge(self.file, false).records + 500, PATIENCE_MS));
+    }
+    REQUIRE(trail_judge(self.file, false).records < RECORDS, "all was done before the broker was back");
+    own_broker_await_restart(&restart);
+    finish(&self, under_test, RECORDS);
+    close_scene(&self);
+    own_broker_stop(&broker);
 }

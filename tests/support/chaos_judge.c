@@ -72,7 +72,8 @@ static void pair_events(bench *self) {
             continue;
         }
         const chaos_event *next = i + 1 < count && same_place(event, event + 1) && event[1].end ? event + 1 : NULL;
-        uint64_t killed_ns = self->facts->members[event->member].killed_ns;
+        const chaos_member *member = &self->facts->members[event->member];
+        uint64_t killed_ns = member->killed_ns ? member->killed_ns : member->parent_killed_ns;
         if (!next && killed_ns == 0)
             violation(self, "member %u began partition %d offset %lld, did not end it, and was not killed",
                       event->member, event->partition, (long long)event->offset);
@@ -97,14 +98,20 @@ static bool was_away(const bench *self, uint32_t member, uint64_t from_ns, uint6
     return false;
 }
 
+/* Whose end explains that this execution was for nothing. */
+static bool was_cut(const execution *first, const execution *again, uint64_t killed_ns, uint64_t delay_ns) {
+    return killed_ns && killed_ns <= again->begin_ns && (!first->ended || first->end_ns + delay_ns >= killed_ns);
+}
+
 /* This execution was followed by another one of its record: why? */
 static void explain(bench *self, const execution *first, const execution *again) {
-    uint64_t killed_ns = self->facts->members[first->member].killed_ns;
+    const chaos_member *member = &self->facts->members[first->member];
+    uint64_t commit_ns = self->facts->commit_delay_ns, report_ns = self->facts->report_delay_ns;
     if (was_away(self, first->member, first->begin_ns, again->begin_ns) ||
         was_away(self, again->member, again->begin_ns, again->begin_ns)) {
         self->verdict.repeated_by_absence++;
-    } else if (killed_ns && killed_ns <= again->begin_ns &&
-               (!first->ended || first->end_ns + self->facts->commit_delay_ns >= killed_ns)) {
+    } else if (was_cut(first, again, member->killed_ns, member->is_worker ? report_ns : commit_ns) ||
+               was_cut(first, again, member->parent_killed_ns, commit_ns)) {
         self->verdict.repeated_by_kill++;
     } else {
         violation(self, "partition %d offset %lld: member %u executed it, and member %u again without a reason",

@@ -8,7 +8,8 @@
  * 2. Key order: no execution of a record begins before each earlier record of its key has ended once.
  * 3. Executions of a key don't overlap.
  * 4. A record is executed again only for a reason: the member was killed after it and before its next commit could be
- * made, or the group may have expelled the member (it was stopped, or the broker was away).
+ * made (a worker process: before it could report), or the group may have expelled the member (it was stopped, or the
+ * broker was away).
  * 5. What was committed is not executed again.
  *
  * In the span around a stop or an outage of the broker a member may be expelled and not know it: what it runs then may
@@ -29,9 +30,11 @@ typedef struct chaos_span {
     uint64_t until_ns;
 } chaos_span;
 
-/* One process. */
+/* One process that runs handlers: a member of the group, or a worker of one. */
 typedef struct chaos_member {
     uint64_t killed_ns;               /* SIGKILL; 0: it ended by itself */
+    bool is_worker;                   /* another process commits for it */
+    uint64_t parent_killed_ns;        /* SIGKILL of that one; 0: it ended by itself */
     chaos_span away[CHAOS_SPANS_MAX]; /* it may have been expelled, with what follows until it knows */
     size_t away_count;
 } chaos_member;
@@ -63,6 +66,7 @@ typedef struct chaos_case {
     const chaos_commit *commits;
     size_t commit_count;
     uint64_t commit_delay_ns; /* what ended longer ago than this is committed, unless the broker was away */
+    uint64_t report_delay_ns; /* what ended at a worker longer ago than this is known to its parent */
 } chaos_case;
 
 typedef struct chaos_verdict {

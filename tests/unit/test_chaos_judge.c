@@ -39,7 +39,8 @@ static chaos_verdict judge(court *it) {
                         .event_count = it->count,
                         .commits = &it->commit,
                         .commit_count = it->committed,
-                        .commit_delay_ns = 100};
+                        .commit_delay_ns = 100,
+                        .report_delay_ns = 10};
     return chaos_judge(&facts);
 }
 
@@ -125,6 +126,27 @@ Test(chaos_judge, repeated__without_reason_or_long_after_its_commit__found) {
     run(&it, 1, 4, 400, 405);
     it.members[0].killed_ns = 260; /* 115 after it ended: it was committed by then */
     expect(&it, "without a reason");
+}
+
+/* A worker's death costs what it had not reported, its parent's what was not committed. */
+Test(chaos_judge, worker__repeated_after_it_could_report__found__unless_its_parent_was_killed) {
+    court it = fine();
+    it.members[0].is_worker = true;
+    run(&it, 1, 4, 400, 405);
+    it.members[0].killed_ns = 155; /* 10 after it ended */
+    expect(&it, NULL);
+    it.members[0].killed_ns = 156;
+    expect(&it, "without a reason");
+    it.members[0].parent_killed_ns = 240;
+    expect(&it, NULL);
+    it.members[0].parent_killed_ns = 260; /* it was committed by then */
+    expect(&it, "without a reason");
+    it = fine();
+    it.members[0].is_worker = true;
+    it.count--;
+    it.members[0].parent_killed_ns = 300; /* it did not end it, because it died with its parent */
+    run(&it, 1, 4, 400, 405);
+    expect(&it, NULL);
 }
 
 Test(chaos_judge, executed_after_it_was_seen_committed__found) {
