@@ -7,7 +7,9 @@
  *
  * (deaf: hang, and ignore whatever can be ignored)
  *
- * Everything else is work of TRAIL_US microseconds. What runs at once is dying: no end is written for it.
+ * Of "quiet" nothing is written. "slow" takes two milliseconds more: it and what was done before it are reported
+ * before the next one begins. Who hangs says so in a line of weft's log, behind those reports. Everything else is work
+ * of TRAIL_US microseconds. What runs at once is dying: no end is written for it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -33,6 +35,7 @@ static void suffer(const char *what) {
         raise(SIGSEGV);
     }
     if (strcmp(what, "deaf") == 0) signal(SIGTERM, SIG_IGN);
+    if (strcmp(what, "hang") == 0) weft_worker_log(WEFT_LOG_INFO, "hanging");
     while (strcmp(what, "hang") == 0 || strcmp(what, "deaf") == 0) pause();
 }
 
@@ -43,6 +46,7 @@ static weft_result handle(const weft_record *record, void *context) {
     size_t bytes, key_bytes;
     const char *value = weft_record_value(record, &bytes), *key = weft_record_key(record, &key_bytes);
     if (value) memcpy(text, value, bytes < sizeof text ? bytes : sizeof text - 1);
+    if (strcmp(text, "quiet") == 0) return WEFT_SUCCESS;
     trail_entry entry = {.kind = TRAIL_BEGIN,
                          .pid = getpid(),
                          .offset = weft_record_offset(record),
@@ -54,6 +58,7 @@ static weft_result handle(const weft_record *record, void *context) {
     bool applies = sscanf(text, "%31[a-z] %u", what, &attempts) == 2 && entry.attempt <= attempts;
     if (applies && strcmp(what, "fail") != 0) suffer(what);
     if (work.tv_nsec) nanosleep(&work, NULL);
+    if (strcmp(text, "slow") == 0) nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     entry.kind = applies ? TRAIL_FAILED : TRAIL_DONE;
     trail_add(file, &entry);
     return applies ? weft_record_fail(record, "told to fail %u times", attempts) : WEFT_SUCCESS;

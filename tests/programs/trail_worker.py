@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tests/programs/trail_worker.c in Python: the same entries, the same deaths."""
 import ctypes
+import logging
 import os
 import re
 import signal
@@ -37,11 +38,15 @@ def suffer(what):
             os.abort()
     if what == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if what == "hang":
+        logging.warning("hanging")
     while what in ("hang", "deaf"):
         time.sleep(1)
 
 
 def work(record):
+    if record.value == b"quiet":
+        return
     key = record.key or b""
     number = int(key[1:]) + key[0] * 1000 if len(key) > 1 else 0
     entry = (os.getpid(), record.offset, number, record.partition, record.attempt)
@@ -52,6 +57,8 @@ def work(record):
         suffer(match[1].decode())
     if work_seconds:
         time.sleep(work_seconds)
+    if record.value == b"slow":
+        time.sleep(0.002)
     os.write(trail, ENTRY.pack(FAILED if applies else DONE, *entry))
     if applies:
         raise RuntimeError(f"told to fail {match[2].decode()} times")

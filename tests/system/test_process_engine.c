@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "heard.h"
 #include "produce.h"
 #include "require.h"
 #include "stage.h"
@@ -130,6 +131,84 @@ static void deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charge
 }
 
 IN_EACH_LANGUAGE(deadline__a_worker_that_hangs__killed_in_steps_and_the_record_charged)
+
+/* Slices are as long as records are quick: of the quiet ones many hundreds at once. In the middle of some that leave
+ * traces one hangs, and what stands before it was reported. */
+enum { OTHERS = 3, ROUNDS_MIN = 3, ROUNDS_MAX = 40, QUIET = 20000, TRACED = 400, ROUND = QUIET + TRACED + 2 + TRACED };
+
+static void fill_round(const stage *self) {
+    test_producer *producer = producer_open(mock_bootstrap(self->mock), NULL);
+    for (int i = 0; i < ROUND; i++) {
+        int at = i - QUIET;
+        const char *value = at < 0 ? "quiet" : at == TRACED ? "slow" : at == TRACED + 1 ? "hang 1" : "v";
+        producer_put(producer, &(produced_record){.topic = "t",
+                                                  .key = "k0",
+                                                  .key_bytes = 2,
+                                                  .value = value,
+                                                  .value_bytes = strlen(value)});
+    }
+    producer_close(producer);
+}
+
+typedef struct pause_at {
+    size_t rounds;
+    uint32_t held;
+} pause_at;
+
+/* What it had reported before is known when its line is. */
+static bool hangs(const weft_metrics *metrics, void *context) {
+    pause_at *self = context;
+    self->held = metrics->worker_count ? (uint32_t)metrics->workers[0].records_held : 0;
+    return heard_count("worker says", "hanging") == self->rounds;
+}
+
+static void death__in_the_middle_of_slices_of_many_hundreds__exactly_the_unfinished_run_again(stage_language language) {
+    stage self;
+    STAGE_OPEN(&self, language, 0);
+    static const char *const others[] = {"k1", "k2", "k3"}; /* something in each partition */
+    for (int i = 0; i < OTHERS; i++) stage_put(&self, others[i], "v");
+    setenv("WEFT_TEST_LOG", "info", 1);
+    heard_begin();
+    const char *settings[] = {"workers",
+                              "1",
+                              "retry.backoff.ms",
+                              "1",
+                              "worker.restart.backoff.ms",
+                              "1",
+                              "worker.restart.backoff.max.ms",
+                              "1",
+                              NULL};
+    harness *under_test = stage_start(&self, settings);
+    uint32_t most = 0, round = 0;
+    /* How long slices are is for the machine to say: until one was long enough. */
+    for (; round < ROUNDS_MIN || (round < ROUNDS_MAX && most <= 256); round++) {
+        fill_round(&self);
+        pause_at hang = {.rounds = round + 1};
+        REQUIRE(harness_await_metrics(under_test, hangs, &hang, PATIENCE_MS, NULL));
+        if (hang.held > most) most = hang.held;
+        trail_entry last = trail_get(self.file, trail_count(self.file) - 1);
+        REQUIRE(last.kind == TRAIL_BEGIN && last.offset == (int64_t)round * ROUND + QUIET + TRACED + 1);
+        kill(last.pid, SIGKILL);
+    }
+    trail_verdict verdict = finish(&self, under_test, round * (2 * TRACED + 2) + OTHERS);
+    cr_log_info("%u records were held at most", most);
+    REQUIRE(verdict.cut == round && verdict.repeated == 0, "%llu cut, %llu repeated", (unsigned long long)verdict.cut,
+            (unsigned long long)verdict.repeated);
+    /* All of one key: it was one slice. */
+    REQUIRE(most > 256, "%u records were held at most", most);
+    heard_end();
+    unsetenv("WEFT_TEST_LOG");
+    stage_close(&self);
+}
+
+/* Not for those of other languages: a worker that can't send while its handler runs can't say that it hangs. */
+Test(process_engine, death__in_the_middle_of_slices_of_many_hundreds__exactly_the_unfinished_run_again__in_c) {
+    death__in_the_middle_of_slices_of_many_hundreds__exactly_the_unfinished_run_again(STAGE_C);
+}
+
+Test(process_engine, death__in_the_middle_of_slices_of_many_hundreds__exactly_the_unfinished_run_again__in_python) {
+    death__in_the_middle_of_slices_of_many_hundreds__exactly_the_unfinished_run_again(STAGE_PYTHON);
+}
 
 /* Nobody is charged: it was not the record's doing. */
 Test(process_engine, silence__workers_stopped_from_outside__killed_and_their_records_run_again) {
