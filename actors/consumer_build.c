@@ -350,6 +350,7 @@ static weft_status spawn_process_engine(weft_consumer *consumer, uint32_t loop) 
         .heartbeat_ns = (uint64_t)options->worker_heartbeat_ms * ms,
         .deadline_ns = (uint64_t)options->handler_deadline_ms * ms,
         .grace_ns = (uint64_t)options->worker_grace_ms * ms,
+        .leave_ns = (uint64_t)options->drain_timeout_ms * ms,
         .backoff_ns = (uint64_t)options->worker_restart_backoff_ms * ms,
         .backoff_max_ns = (uint64_t)options->worker_restart_backoff_max_ms * ms,
         .memory_max_bytes = (uint64_t)options->worker_memory_max_bytes,

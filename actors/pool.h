@@ -69,6 +69,7 @@ typedef struct wf_pool_worker {
     uint64_t born_ns;
     uint64_t heard_ns;
     uint64_t start_ns; /* WAITING: not before */
+    uint64_t bye_ns;   /* LEAVING: when it was told to */
     uint64_t leave_ns; /* LEAVING: since when it has nothing left to do, 0: it has */
     uint64_t end_ns;   /* ENDING: when its queue counts as read, whatever ZeroMQ says */
     uint64_t seen_word;

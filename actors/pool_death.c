@@ -285,4 +285,5 @@ void wf_pool_say_goodbye(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     wf_pool_say(self, worker, WF_WIRE_BYE, 0);
     worker->state = WEFT_WORKER_LEAVING;
     worker->cause = WEFT_END_TOLD;
+    worker->bye_ns = weft_env_now_ns(env);
 }

@@ -317,6 +317,7 @@ static void on_frame(wf_pool *self, weft_env *env, wf_pool_worker *worker, const
         if (worker->state != WEFT_WORKER_READY) return;
         worker->state = WEFT_WORKER_LEAVING;
         worker->cause = WEFT_END_EXIT;
+        worker->bye_ns = weft_env_now_ns(env);
         wf_pool_tell(self, env, worker, false);
         wf_pool_say(self, worker, WF_WIRE_BYE, 0); /* behind all that was sent to it */
         return;

@@ -163,11 +163,17 @@ static void look_at_fences(wf_pool *self, weft_env *env) {
     self->fence_count = kept;
 }
 
-/* Of those who are told to end, one that has nothing to do and does not end. */
+/* Of those who are told to end, one that has nothing to do and does not end, or is too long at what it has: the others
+ * wait for their turn. What an attached one runs nobody could stop. */
 static void look_at_leaving(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     uint64_t now_ns = weft_env_now_ns(env);
     bool has_work = worker->task_count && worker->tasks[0].sent > worker->tasks[0].done;
-    if (has_work || worker->leave_ns == 0)
+    if (has_work && worker->spawned && now_ns - worker->bye_ns >= self->options.leave_ns) {
+        weft_env_log(env, WEFT_LOG_WARN,
+                     "worker is killed: its records take longer than drain.timeout.ms worker=%s pid=%d", worker->name,
+                     (int)worker->pid);
+        wf_pool_end(self, env, worker, WEFT_END_TOLD);
+    } else if (has_work || worker->leave_ns == 0)
         worker->leave_ns = now_ns;
     else if (now_ns - worker->leave_ns >= goodbye_ns)
         wf_pool_end(self, env, worker, WEFT_END_TOLD);

@@ -22,6 +22,7 @@ typedef struct wf_process_engine_options {
     uint64_t heartbeat_ns;   /* silence of three of them is death */
     uint64_t deadline_ns;    /* of a handler; 0: none */
     uint64_t grace_ns;       /* between cancel, SIGTERM and SIGKILL */
+    uint64_t leave_ns;       /* that a replaced one may take for what it holds */
     uint64_t backoff_ns;     /* before a worker that died twice in a row starts again; doubles */
     uint64_t backoff_max_ns; /* up to this */
     uint64_t memory_max_bytes;

@@ -453,6 +453,7 @@ static void spawn_process_engine(sim_world *world) {
                                         .heartbeat_ns = plan->heartbeat_ns,
                                         .deadline_ns = plan->process_deadline_ns,
                                         .grace_ns = plan->process_grace_ns,
+                                        .leave_ns = plan->poller.drain_timeout_ns,
                                         .backoff_ns = 10 * ms,
                                         .backoff_max_ns = 500 * ms,
                                         .error = error,
