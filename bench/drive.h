@@ -11,5 +11,8 @@ int compare_main(int argc, char **argv);  /* two files */
 int gate_main(int argc, char **argv);     /* files against floors */
 int plot_main(int argc, char **argv);     /* pictures */
 int markdown_main(int argc, char **argv); /* tables for a page */
+int deaths_main(int argc, char **argv);   /* how soon a killed worker's record runs again */
+
+int death_worker_main(int argc, char **argv); /* its worker process */
 
 #endif

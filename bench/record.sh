@@ -71,12 +71,13 @@ part() {
     flat-partitions)
         args=(--num-messages "$(records 1000000)" --num-partitions 1,1000 --observe light --concurrency 2
             --modes raw-poll,async --label partitions) ;;
+    deaths) args=(deaths) ;; # how soon a killed worker's record runs again: a program of its own, which prints lines
     *) echo "record.sh: $1: no such part" >&2; return 1 ;;
     esac
 }
 
 parts="noop-100 noop-plain-100 noop-1000 noop-plain-1000 noop-16000 cpu-50us sleep sleep-1000 pending-10ms pending-10ms-1000 hot-key latency
-flat-keys flat-partitions"
+flat-keys flat-partitions deaths"
 
 # The tables of all parts, between the two marks of the page; what people wrote around them stays.
 make_page() {
@@ -86,6 +87,9 @@ make_page() {
     for part in $parts; do
         [ ! -f "$record/$part.json" ] || { echo && "$bench" markdown --machine "$record/$part.json" && break; }
     done >"$tables"
+    if [ -f "$record/deaths.txt" ]; then
+        { echo; echo "### deaths"; echo; sed 's/^/    /' "$record/deaths.txt"; } >>"$tables"
+    fi
     for part in $parts; do
         [ -f "$record/$part.json" ] || continue
         "$bench" plot --output-dir docs/performance "$record/$part.json" >/dev/null || return 1
@@ -104,7 +108,12 @@ make_page() {
 
 case ${1:-} in
 --list)
-    for name in $parts; do part "$name" && echo "$name: weft-bench ${common[*]} ${args[*]}"; done
+    for name in $parts; do
+        part "$name" || exit
+        if [ "$name" = deaths ]; then echo "$name: weft-bench deaths --workers 1, 2, 4"; else
+            echo "$name: weft-bench ${common[*]} ${args[*]}"
+        fi
+    done
     exit
     ;;
 --page)
@@ -132,6 +141,13 @@ for name in $chosen; do
     fi
     part "$name"
     echo "== $name ($SECONDS s)"
+    if [ "$name" = deaths ]; then
+        for workers_count in 1 2 4; do
+            timeout "$left_s" "$bench" deaths --workers "$workers_count" || status=1
+        done >"$record/deaths.txt"
+        cat "$record/deaths.txt"
+        continue
+    fi
     # SIGTERM, so that what there is gets written.
     timeout "$left_s" "$bench" --bootstrap-servers "$bootstrap" "${common[@]}" "${args[@]}" \
         --json-output "$record/$name.json" >"$record/$name.log" 2>&1 || { status=1; tail -20 "$record/$name.log" >&2; }

@@ -71,6 +71,22 @@ Test(bench_faults, fault__a_worker_is_killed__run_fails) {
     expect_failure("--modes process --fault kill", "signal 9");
 }
 
+Test(bench_faults, deaths__each_record_runs_again__and_command_lines_that_make_no_sense_are_refused) {
+    static const char *const wrong[] = {"deaths --deaths 0", "deaths --workers 65", "deaths --keys x", "deaths more"};
+    bench_program self;
+    bench_open(&self, WEFT_BUILD_DIR);
+    cr_expect_eq(bench_run(&self, "deaths --deaths 5 --workers 2"), 0);
+    const char *line = strstr(bench_text(self.output), "5 deaths, workers 2, keys 1, 1000 us a record: ");
+    cr_assert_not_null(line, "%s", bench_text(self.output));
+    double p50, p90, p99, most;
+    line = strstr(line, "p50");
+    cr_assert_eq(sscanf(line, "p50 %lf p90 %lf p99 %lf max %lf ms", &p50, &p90, &p99, &most), 4, "%s", line);
+    cr_expect(p50 > 0 && p50 <= p90 && p90 <= p99 && p99 <= most, "%s", line);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        cr_expect_eq(bench_run(&self, wrong[i]), 2, "%s", wrong[i]);
+    bench_close(&self);
+}
+
 static void await_output(const bench_program *self, const char *text) {
     for (int i = 0; i < 6000; i++) {
         if (strstr(bench_text(self->output), text)) return;
