@@ -100,15 +100,14 @@ static const char *kafka_setting(const wf_options *options, const char *name) {
 static weft_status open_kafka(weft_consumer *consumer, wf_kafka **ret_kafka) {
     const wf_options *options = &consumer->options;
     enum { OWN = 4 };
-    wf_kafka_setting *settings = calloc(OWN + options->kafka_count, sizeof *settings);
+    wf_setting *settings = calloc(OWN + options->kafka_count, sizeof *settings);
     if (!settings) return WEFT_ENOMEM;
-    settings[0] = (wf_kafka_setting){"bootstrap.servers", options->bootstrap_servers};
-    settings[1] = (wf_kafka_setting){"group.id", options->group_id};
-    settings[2] = (wf_kafka_setting){"client.id", options->client_id};
-    settings[3] = (wf_kafka_setting){"auto.offset.reset",
-                                     wf_option_choice_text(WF_OPTION_ID_auto_offset_reset, options->auto_offset_reset)};
-    for (size_t i = 0; i < options->kafka_count; i++)
-        settings[OWN + i] = (wf_kafka_setting){options->kafka[i].name, options->kafka[i].value};
+    settings[0] = (wf_setting){"bootstrap.servers", options->bootstrap_servers};
+    settings[1] = (wf_setting){"group.id", options->group_id};
+    settings[2] = (wf_setting){"client.id", options->client_id};
+    settings[3] = (wf_setting){"auto.offset.reset",
+                               wf_option_choice_text(WF_OPTION_ID_auto_offset_reset, options->auto_offset_reset)};
+    memcpy(settings + OWN, options->kafka, options->kafka_count * sizeof *settings);
     char *error = NULL;
     weft_status status = wf_kafka_open(settings, OWN + options->kafka_count, ret_kafka, &error);
     if (status != WEFT_OK) wf_consumer_set_error(consumer, "%s", error ? error : weft_status_text(status));

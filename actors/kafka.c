@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The production door to Kafka: librdkafka's consumer behind the table of functions in kafka.h. The only product file
- * that includes <librdkafka/rdkafka.h>.
+ * The production door to Kafka: librdkafka's consumer behind the table of functions in kafka.h.
  *
  * Owns: the client, three queues of it and two eventfds. Records arrive on a queue of our own (every partition queue is
  * forwarded to it right before the assignment), everything else on the consumer queue or, as answers, the reply queue.
@@ -24,6 +23,7 @@
 
 #include "kafka_bell.h"
 #include "kafka_commit.h"
+#include "kafka_judge.h"
 #include "kafka_note.h"
 #include "kafka_setting.h"
 #include "kafka_topic.h"
@@ -537,12 +537,9 @@ static const wf_kafka_ops door_ops = {
 
 /* --- open */
 
-static bool set(void *conf, const char *name, const char *value, char *reason, size_t reason_bytes) {
-    return rd_kafka_conf_set(conf, name, value, reason, reason_bytes) == RD_KAFKA_CONF_OK;
-}
-
 /* The client takes `conf` over when it succeeds. */
-static weft_status open_client(door *self, rd_kafka_conf_t *conf, char **ret_error) {
+static weft_status open_client(door *self, rd_kafka_conf_t *conf, const wf_setting *settings, size_t count,
+                               char **ret_error) {
     char reason[512];
     rd_kafka_conf_set_opaque(conf, self);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
@@ -550,6 +547,7 @@ static weft_status open_client(door *self, rd_kafka_conf_t *conf, char **ret_err
     self->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
     if (!self->rk) {
         rd_kafka_conf_destroy(conf);
+        wf_kafka_settings_hide(settings, count, reason, sizeof reason);
         return wf_kafka_refuse(WEFT_ECONFIG, reason, ret_error);
     }
     rd_kafka_poll_set_consumer(self->rk);
@@ -567,7 +565,7 @@ static weft_status open_client(door *self, rd_kafka_conf_t *conf, char **ret_err
     return WEFT_OK;
 }
 
-weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka, char **ret_error) {
+weft_status wf_kafka_open(const wf_setting *settings, size_t count, wf_kafka **ret_kafka, char **ret_error) {
     char *error = NULL;
     rd_kafka_conf_t *conf = NULL;
     door *self = wf_kafka_allocate(1, sizeof *self);
@@ -575,8 +573,8 @@ weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kaf
     self->events_fd = self->records_fd = -1;
     weft_status status = wf_kafka_settings_check(settings, count, &error);
     conf = rd_kafka_conf_new();
-    self->backs_off = wf_kafka_settings_defaults(set, conf);
-    weft_status applied = wf_kafka_settings_apply(settings, count, set, conf, &error);
+    self->backs_off = wf_kafka_settings_defaults(wf_kafka_conf_set, conf);
+    weft_status applied = wf_kafka_settings_apply(settings, count, wf_kafka_conf_set, conf, &error);
     if (status == WEFT_OK) status = applied;
     if (status != WEFT_OK) goto fail;
     self->events_fd = wf_bell_open();
@@ -584,7 +582,7 @@ weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kaf
     if (self->events_fd < 0 || self->records_fd < 0) status = wf_kafka_refuse(WEFT_ESYSTEM, strerror(errno), &error);
     if (status != WEFT_OK) goto fail;
     self->group_id = strdup(wf_kafka_setting_value(settings, count, "group.id"));
-    status = open_client(self, conf, &error);
+    status = open_client(self, conf, settings, count, &error);
     conf = NULL;
     if (status != WEFT_OK) goto fail;
     const char *warning = wf_kafka_settings_warning(settings, count, rd_kafka_version());

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "weft/status.h"
 
 typedef struct wf_kafka wf_kafka;
@@ -126,15 +127,9 @@ struct wf_kafka {
     const wf_kafka_ops *ops; /* first member of every implementation */
 };
 
-/* librdkafka settings as pairs: what the configuration passes through as kafka.*, and bootstrap.servers, group.id, ...
- */
-typedef struct wf_kafka_setting {
-    const char *name;
-    const char *value;
-} wf_kafka_setting;
-
-/* The production door. On failure *ret_error is a text (malloc'ed) that names setting, value and reason. Thread: before
+/* The production door. The settings are what the configuration passes through as kafka.*, and bootstrap.servers,
+ * group.id, ... On failure *ret_error is a text (malloc'ed) that names setting, value and reason. Thread: before
  * start. */
-weft_status wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka, char **ret_error);
+weft_status wf_kafka_open(const wf_setting *settings, size_t count, wf_kafka **ret_kafka, char **ret_error);
 
 #endif

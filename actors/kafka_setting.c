@@ -8,7 +8,7 @@
 #include "config.h"
 
 /* What the door relies on; a user's own value for one of them must be the same. */
-static const wf_kafka_setting fixed_settings[] = {
+static const wf_setting fixed_settings[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
     {"enable.partition.eof", "true"},
@@ -19,7 +19,7 @@ static const size_t fixed_count = sizeof fixed_settings / sizeof fixed_settings[
 /* 2.10.0: commits during a cooperative rebalance no longer lose partitions. */
 static const int cooperative_version = 0x020a0000;
 
-const char *wf_kafka_setting_value(const wf_kafka_setting *settings, size_t count, const char *name) {
+const char *wf_kafka_setting_value(const wf_setting *settings, size_t count, const char *name) {
     const char *value = NULL;
     for (size_t i = 0; i < count; i++)
         if (strcmp(settings[i].name, name) == 0) value = settings[i].value;
@@ -42,10 +42,10 @@ static bool is_filled(const char *value) {
     return value && value[0] != '\0';
 }
 
-weft_status wf_kafka_settings_check(const wf_kafka_setting *settings, size_t count, char **ret_error) {
+weft_status wf_kafka_settings_check(const wf_setting *settings, size_t count, char **ret_error) {
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < fixed_count; i++) {
-        const wf_kafka_setting *fixed = &fixed_settings[i];
+        const wf_setting *fixed = &fixed_settings[i];
         const char *value = wf_kafka_setting_value(settings, count, fixed->name);
         if (!value || strcmp(value, fixed->value) == 0) continue;
         char reason[64];
@@ -70,19 +70,49 @@ bool wf_kafka_settings_defaults(wf_kafka_set set, void *conf) {
     return set(conf, "fetch.queue.backoff.ms", "10", reason, sizeof reason);
 }
 
-weft_status wf_kafka_settings_apply(const wf_kafka_setting *settings, size_t count, wf_kafka_set set, void *conf,
-                                    char **ret_error) {
-    weft_status status = WEFT_OK;
-    char reason[512];
-    for (size_t i = 0; i < count + fixed_count; i++) {
-        const wf_kafka_setting *setting = i < count ? &settings[i] : &fixed_settings[i - count];
-        if (!set(conf, setting->name, setting->value, reason, sizeof reason))
-            status = refuse_setting(setting->name, setting->value, reason, ret_error);
+void wf_kafka_settings_hide(const wf_setting *settings, size_t count, char *reason, size_t reason_bytes) {
+    for (size_t i = 0; i < count; i++) {
+        if (!*settings[i].value || !wf_option_is_secret(settings[i].name)) continue;
+        if (!strstr(reason, settings[i].value)) continue;
+        snprintf(reason, reason_bytes, "librdkafka refuses it, in words that have a secret in them");
+        return;
     }
-    return status;
 }
 
-const char *wf_kafka_settings_warning(const wf_kafka_setting *settings, size_t count, int version) {
+void wf_kafka_settings_set(const wf_setting *settings, size_t count, wf_kafka_set set, void *conf,
+                           wf_setting_refuse refuse, void *context) {
+    char reason[512];
+    for (size_t i = 0; i < count; i++) {
+        if (set(conf, settings[i].name, settings[i].value, reason, sizeof reason)) continue;
+        wf_kafka_settings_hide(settings, count, reason, sizeof reason);
+        refuse(context, i, reason);
+    }
+    for (size_t i = 0; i < fixed_count; i++)
+        if (!set(conf, fixed_settings[i].name, fixed_settings[i].value, reason, sizeof reason))
+            refuse(context, wf_settings_all, reason);
+}
+
+typedef struct refusals {
+    const wf_setting *settings;
+    char **text;
+    weft_status status;
+} refusals;
+
+static void on_refused(void *context, size_t index, const char *reason) {
+    static const wf_setting own = {"of weft's own", ""};
+    refusals *to = context;
+    const wf_setting *setting = index == wf_settings_all ? &own : &to->settings[index];
+    to->status = refuse_setting(setting->name, setting->value, reason, to->text);
+}
+
+weft_status wf_kafka_settings_apply(const wf_setting *settings, size_t count, wf_kafka_set set, void *conf,
+                                    char **ret_error) {
+    refusals to = {settings, ret_error, WEFT_OK};
+    wf_kafka_settings_set(settings, count, set, conf, on_refused, &to);
+    return to.status;
+}
+
+const char *wf_kafka_settings_warning(const wf_setting *settings, size_t count, int version) {
     const char *strategy = wf_kafka_setting_value(settings, count, "partition.assignment.strategy");
     if (!strategy || !strstr(strategy, "cooperative") || version >= cooperative_version) return NULL;
     return "cooperative rebalancing with librdkafka below 2.10 may lose partitions while commits are on their way; "

@@ -31,6 +31,7 @@
 #include "offsets_group.h"
 #include "offsets_map.h"
 #include "offsets_show.h"
+#include "settings.h"
 
 enum { DONE = 0, FAILED = 1, MISUSED = 2, WRONG = 3, IN_USE = 4, TOPICS_MAX = 256 };
 
@@ -106,22 +107,13 @@ static bool read_format(const char *text, wf_metadata_format *ret_format) {
 }
 
 /* NULL: fine; else the problem. */
-static const char *set_option(task *job, char *text) {
-    char *equals = strchr(text, '=');
-    if (!equals) return "--set: option=value";
-    *equals = '\0';
-    weft_config_set(job->config, text, equals + 1); /* what is wrong is told with the other problems */
-    *equals = '=';
-    return NULL;
-}
-
 static const char *take_option(task *job, int option, char *value) {
     switch (option) {
     case 'c':
         weft_config_load_file(job->config, value);
         return NULL;
     case 's':
-        return set_option(job, value);
+        return settings_set(job->config, value) ? NULL : "--set: option=value";
     case 'b':
         weft_config_set(job->config, "bootstrap.servers", value);
         return NULL;
@@ -193,10 +185,7 @@ static int resolve(task *job, wf_options *ret_options) {
     if (job->topic_count == 0 && !*weft_config_get(job->config, "topics"))
         weft_config_set(job->config, "topics", "^.*"); /* not used, but a consumer must have some */
     for (size_t i = 0; i < job->topic_count; i++) weft_config_set(job->config, "topics", job->topics[i]);
-    char *problems = weft_config_problems(job->config);
-    if (problems) fprintf(stderr, "%s", problems);
-    bool is_sound = problems == NULL;
-    free(problems);
+    bool is_sound = settings_are_sound(job->config);
     if (!*weft_config_get(job->config, "bootstrap.servers"))
         return complain("--bootstrap-servers is missing", "or bootstrap.servers in --config");
     return is_sound && wf_config_resolve(job->config, ret_options) == WEFT_OK ? DONE : MISUSED;

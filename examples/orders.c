@@ -31,8 +31,9 @@
 #include "embedded.h"
 #include "own_metrics.h"
 #include "service.h"
+#include "settings.h"
 
-enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX, DRAIN_MS = 30000 };
+enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX, DRAIN_MS = 30000, MISUSED = 2 };
 
 typedef struct task {
     const char *bootstrap; /* NULL: the embedded broker */
@@ -282,8 +283,9 @@ static int usage(const char *problem) {
         problem ? stderr : stdout,
         "usage: orders [--records N] [--keys N] [--bootstrap-servers HOST:PORT --topic NAME [--print] [--until-end]]\n"
         "              [--group NAME] [--threads N] [--work-us N] [--journal FILE]\n"
-        "              [--set option=value]...   (options: docs/configuration.md)\n");
-    return problem ? 2 : 0;
+        "              [--set option=value]...\n");
+    if (!problem) settings_print_help();
+    return problem ? MISUSED : 0;
 }
 
 static bool parse_count(const char *text, uint64_t *ret_count) {
@@ -308,13 +310,12 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
                                             {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        char *equals = option == 's' ? strchr(optarg, '=') : NULL;
         if (option == 'n' && !parse_count(optarg, &job->records))
             return "--records: a whole number from 1 to 100000000";
         if (option == 'k' && !parse_count(optarg, &job->keys)) return "--keys: a whole number from 1 to 100000000";
         if (option == 'u' && (!parse_count(optarg, &job->work_us) || job->work_us > 999999))
             return "--work-us: a whole number from 1 to 999999";
-        if (option == 's' && !equals) return "--set: option=value";
+        if (option == 's' && !settings_set(config, optarg)) return "--set: option=value";
         if (option == 'b')
             job->bootstrap = optarg;
         else if (option == 't')
@@ -333,10 +334,6 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
             job->print_help = true;
         else if (option == '?')
             return "unknown option, or one without its value";
-        if (equals) {
-            *equals = '\0';
-            weft_config_set(config, optarg, equals + 1);
-        }
     }
     if (optind < argc) return "no arguments but options";
     if (job->bootstrap && !job->topic) return "--bootstrap-servers needs --topic";
@@ -368,17 +365,16 @@ static int process(const task *job, weft_config *config, const char *address) {
         book.journal_fd = open(job->journal, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (book.journal_fd < 0) {
             perror(job->journal);
-            return 2;
+            return MISUSED;
         }
     }
     book.next = calloc(job->keys, sizeof *book.next);
-    configure(job, config, address);
-    if (!book.next || weft_consumer_new(config, handle, &book, &consumer) != WEFT_OK) {
-        char *problems = weft_config_problems(config);
-        fprintf(stderr, "%s", problems ? problems : "out of memory\n");
-        free(problems);
+    weft_status made = book.next ? weft_consumer_new(config, handle, &book, &consumer) : WEFT_ENOMEM;
+    if (made != WEFT_OK) {
+        const char *reason = made == WEFT_EINVAL ? "engine must not be process" : weft_status_text(made);
+        fprintf(stderr, "orders: %s\n", reason);
         free(book.next);
-        return 2;
+        return made == WEFT_EINVAL ? MISUSED : EXIT_FAILURE;
     }
     weft_consumer_spawn(consumer, &keeper_class, &times_pointer, &id);
     weft_consumer_subscribe(consumer, id, true, false, CREDIT);
@@ -398,6 +394,7 @@ static int process(const task *job, weft_config *config, const char *address) {
     if (!job->print) print_table(&book, &times, seconds);
     if (!job->bootstrap) failed = !verdict(&book, job, print_commits(job, address)) || failed;
     free(book.next);
+    if (reason == WEFT_ECONFIG) return MISUSED;
     return failed || interrupted == 2 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -412,17 +409,18 @@ int main(int argc, char **argv) {
         weft_config_free(&config);
         return usage(problem);
     }
-    embedded_broker *broker = NULL;
+    if (!job.topic) job.topic = "orders";
+    embedded_broker *broker = job.bootstrap ? NULL : embedded_broker_start(job.topic, PARTITIONS);
+    const char *address = broker ? embedded_broker_address(broker) : job.bootstrap;
     int status = EXIT_FAILURE;
-    if (job.bootstrap) {
-        status = process(&job, config, job.bootstrap);
-    } else {
-        if (!job.topic) job.topic = "orders";
-        broker = embedded_broker_start(job.topic, PARTITIONS);
-        if (broker && fill_topic(embedded_broker_address(broker), job.topic, job.records, job.keys))
-            status = process(&job, config, embedded_broker_address(broker));
-        embedded_broker_stop(broker);
+    if (address) {
+        configure(&job, config, address);
+        if (!settings_are_sound(config))
+            status = MISUSED;
+        else if (!broker || fill_topic(address, job.topic, job.records, job.keys))
+            status = process(&job, config, address);
     }
+    embedded_broker_stop(broker);
     weft_config_free(&config);
     return status;
 }

@@ -29,6 +29,7 @@
 #include <weft/consumer.h>
 
 #include "service.h"
+#include "settings.h"
 
 enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200 };
 
@@ -80,6 +81,7 @@ static int usage(const char *problem) {
         problem ? stderr : stdout,
         "usage: weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] [--dump] -- COMMAND "
         "[ARGUMENT...]\n");
+    if (!problem) settings_print_help();
     return problem ? MISUSED : 0;
 }
 
@@ -117,18 +119,13 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
     weft_config_set(config, "engine", "process");
     optind = 0; /* from the beginning, when it is read again */
     while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
-        char *equals = option == 's' ? strchr(optarg, '=') : NULL;
-        if (option == 's' && !equals) return "--set: option=value";
+        if (option == 's' && !settings_set(config, optarg)) return "--set: option=value";
         if (option == '?') return "unknown option, or one without its value";
         if (option == 'c') weft_config_load_file(config, optarg); /* what is wrong is told with the other problems */
         if (option == 'w') weft_config_set(config, "workers", optarg);
         if (option == 'e') job->until_end = true;
         if (option == 'd') job->dump = true;
         if (option == 'h') job->print_help = true;
-        if (!equals) continue;
-        *equals = '\0';
-        weft_config_set(config, optarg, equals + 1);
-        *equals = '=';
     }
     if (optind == argc) return NULL; /* worker.command may stand in the configuration */
     char *line = command_line(argv + optind, argc - optind);
@@ -184,12 +181,12 @@ static weft_status run(const task *job) {
 }
 
 static int process(const task *job, weft_config *config) {
+    if (!settings_are_sound(config)) return MISUSED;
     weft_status status = weft_consumer_new(config, NULL, NULL, &consumer);
     if (status != WEFT_OK) {
-        char *problems = weft_config_problems(config);
-        fprintf(stderr, "%s", problems ? problems : "weft-sidecar: out of memory or descriptors\n");
-        free(problems);
-        return MISUSED;
+        const char *reason = status == WEFT_EINVAL ? "engine must be process" : weft_status_text(status);
+        fprintf(stderr, "weft-sidecar: %s\n", reason);
+        return status == WEFT_EINVAL ? MISUSED : FAILED;
     }
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
@@ -210,20 +207,17 @@ static int process(const task *job, weft_config *config) {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     weft_consumer_free(&consumer);
-    if (reason == WEFT_ECONFIG) return MISUSED; /* librdkafka judges its settings at the start */
+    if (reason == WEFT_ECONFIG) return MISUSED; /* worker.directory is somebody else's, a key in a pipe is none */
     if (reason != WEFT_OK) return FAILED;
     return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;
 }
 
 /* Secrets are not in it. */
 static int dump(const weft_config *config) {
-    char *options = weft_config_dump(config), *problems = weft_config_problems(config);
+    char *options = weft_config_dump(config);
     printf("%s", options ? options : "");
-    fprintf(stderr, "%s", problems ? problems : "");
-    int status = problems ? MISUSED : 0;
     free(options);
-    free(problems);
-    return status;
+    return settings_are_sound(config) ? 0 : MISUSED;
 }
 
 int main(int argc, char **argv) {
@@ -234,11 +228,6 @@ int main(int argc, char **argv) {
     weft_config_load_environment(config);
     const char *problem = parse(argc, argv, &job, config);
     int status = problem || job.print_help ? usage(problem) : job.dump ? dump(config) : process(&job, config);
-    if (job.print_help && !problem) {
-        char *help = weft_config_help();
-        printf("\n%s", help ? help : "");
-        free(help);
-    }
     weft_config_free(&config);
     return status;
 }

@@ -11,9 +11,10 @@
 #include "check.h"
 #include "config_store.h"
 
-weft_status weft_config_new(weft_config **ret_config) {
+weft_status wf_config_new(wf_setting_judge judge, weft_config **ret_config) {
     weft_config *config = calloc(1, sizeof *config);
     if (!config) return WEFT_ENOMEM;
+    config->judge = judge;
     *ret_config = config;
     return WEFT_OK;
 }
@@ -191,19 +192,19 @@ static const char *kafka_refusal(const char *name) {
     return NULL;
 }
 
-static const char *kafka_part(const char *name) {
+const char *wf_config_kafka_name(const char *name) {
     static const char prefix[] = "kafka.";
     return strncmp(name, prefix, sizeof prefix - 1) == 0 ? name + sizeof prefix - 1 : NULL;
 }
 
 static weft_status put_kafka(weft_config *config, const wf_config_origin *origin, const char *name, const char *value) {
-    const char *refusal = kafka_refusal(kafka_part(name));
+    const char *refusal = kafka_refusal(wf_config_kafka_name(name));
     if (refusal) {
         complain_value(config, origin, name, value, refusal);
         return WEFT_EINVAL;
     }
     size_t count = 0;
-    for (size_t i = 0; i < config->setting_count; i++) count += kafka_part(config->settings[i].name) != NULL;
+    for (size_t i = 0; i < config->setting_count; i++) count += wf_config_kafka_name(config->settings[i].name) != NULL;
     if (count >= WF_CONFIG_KAFKA_MAX && !find_setting(config, origin->source, name)) {
         wf_config_complain(config, origin, name, "%s: too many settings of librdkafka, at most %d", name,
                            WF_CONFIG_KAFKA_MAX);
@@ -239,7 +240,7 @@ weft_status wf_config_put(weft_config *config, const wf_config_origin *origin, c
                            WF_CONFIG_NAME_MAX_BYTES, strlen(name));
         return WEFT_EINVAL;
     }
-    if (kafka_part(name)) return put_kafka(config, origin, name, value);
+    if (wf_config_kafka_name(name)) return put_kafka(config, origin, name, value);
     const wf_option_info *info = wf_option_find(name);
     if (!info) return put_unknown(config, origin, name);
     wf_option_value parsed;
@@ -269,6 +270,24 @@ const wf_config_setting *wf_config_effective(const weft_config *config, const ch
         if (setting) return setting;
     }
     return NULL;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp((*(const wf_config_setting *const *)a)->name, (*(const wf_config_setting *const *)b)->name);
+}
+
+const wf_config_setting **wf_config_kafka(const weft_config *config, size_t *ret_count) {
+    const wf_config_setting **settings = calloc(config->setting_count + 1, sizeof *settings);
+    if (!settings) return NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < config->setting_count; i++) {
+        const wf_config_setting *setting = &config->settings[i];
+        if (wf_config_kafka_name(setting->name) && wf_config_effective(config, setting->name) == setting)
+            settings[count++] = setting;
+    }
+    qsort(settings, count, sizeof *settings, compare_names);
+    *ret_count = count;
+    return settings;
 }
 
 const char *weft_config_get(const weft_config *config, const char *name) {

@@ -27,8 +27,8 @@ typedef enum wf_option_id {
 
 /* A setting of librdkafka that was passed through, without the "kafka." */
 typedef struct wf_setting {
-    char *name;
-    char *value;
+    const char *name;
+    const char *value;
 } wf_setting;
 
 /* The options in effect: a const char * or, for a LIST, char ** and FIELD_count, or int64_t, bool, or the constant of a
@@ -114,6 +114,19 @@ const char *wf_option_suggest(const char *name);
 
 /* Must the value be hidden? By the name: passwords, secrets, tokens, private keys. */
 bool wf_option_is_secret(const char *name);
+
+/* --- settings of librdkafka, which this layer does not know */
+
+static const size_t wf_settings_all = SIZE_MAX;
+
+/* Told that the setting of this index can't be, and why; wf_settings_all: they can't be together. */
+typedef void (*wf_setting_refuse)(void *context, size_t index, const char *reason);
+
+/* Looks at the settings in effect, sorted by name, and refuses; a reason must not have the value of a secret in it. */
+typedef void (*wf_setting_judge)(const wf_setting *settings, size_t count, wf_setting_refuse refuse, void *context);
+
+/* What weft_config_new() does. Without a judge (NULL) all that has the form of a setting is fine. */
+weft_status wf_config_new(wf_setting_judge judge, weft_config **ret_config);
 
 /* --- reading */
 

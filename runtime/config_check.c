@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Options that are each valid and still don't fit together. Looked at as a whole, when somebody asks: the order of the
- * settings must not matter.
+ * Options that are each valid and still don't fit together, and settings of librdkafka, which the judge knows. Looked
+ * at as a whole, when somebody asks: the order of the settings must not matter.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -24,6 +24,9 @@ struct checker {
     const weft_config *config;
     FILE *out;
     size_t lines;
+    const wf_config_setting **kafka; /* what the judge looks at */
+    size_t kafka_count;
+    bool poll_interval_told;
 };
 
 static int64_t number(const struct checker *checker, wf_option_id id) {
@@ -104,6 +107,7 @@ static void check_poll_interval(struct checker *checker) {
     char reason[WF_OPTION_REASON_BYTES];
     if (text && wf_option_parse(&info, text, &limit, reason) != WEFT_OK) {
         fprintf(complain(checker, poll_interval_name), "%s\n", reason);
+        checker->poll_interval_told = true;
         return;
     }
     int64_t drain_ms = number(checker, WF_OPTION_ID_drain_timeout_ms);
@@ -112,6 +116,43 @@ static void check_poll_interval(struct checker *checker) {
     fprintf(complain(checker, "drain.timeout.ms"),
             "plus %d ms for the last commit must be less than %s, which is %" PRId64 "%s\n", FINAL_COMMIT_MS,
             poll_interval_name, limit.integer, text ? "" : " by default");
+}
+
+/* A text of the judge's, which may quote any value, as the rest of a line. */
+static void end_line(FILE *out, const char *text) {
+    size_t bytes = strlen(text);
+    while (bytes > 0 && (unsigned char)text[bytes - 1] <= 0x20) bytes--;
+    for (size_t i = 0; i < bytes; i++) fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
+    fputc('\n', out);
+}
+
+static void on_refused(void *context, size_t index, const char *reason) {
+    struct checker *checker = context;
+    if (index != wf_settings_all) {
+        end_line(complain(checker, checker->kafka[index]->name), reason);
+        return;
+    }
+    fputs("settings that begin with kafka.: ", checker->out);
+    end_line(checker->out, reason);
+    checker->lines++;
+}
+
+static weft_status check_kafka(struct checker *checker) {
+    if (!checker->config->judge) return WEFT_OK;
+    checker->kafka = wf_config_kafka(checker->config, &checker->kafka_count);
+    wf_setting *settings = checker->kafka ? calloc(checker->kafka_count + 1, sizeof *settings) : NULL;
+    size_t count = 0;
+    for (size_t i = 0; settings && i < checker->kafka_count; i++) {
+        const wf_config_setting *setting = checker->kafka[i];
+        if (checker->poll_interval_told && strcmp(setting->name, poll_interval_name) == 0) continue;
+        checker->kafka[count] = setting;
+        settings[count++] = (wf_setting){wf_config_kafka_name(setting->name), setting->value};
+    }
+    if (settings) checker->config->judge(settings, count, on_refused, checker);
+    weft_status status = settings ? WEFT_OK : WEFT_ENOMEM;
+    free(settings);
+    free(checker->kafka);
+    return status;
 }
 
 static void check_limits(struct checker *checker) {
@@ -165,7 +206,7 @@ static void check_workers(struct checker *checker) {
                 "must be stop when engine is process: a worker past its deadline is killed (worker.grace.ms)\n");
 }
 
-size_t wf_config_cross_check(const weft_config *config, FILE *out) {
+weft_status wf_config_cross_check(const weft_config *config, FILE *out, size_t *ret_lines) {
     struct checker checker = {.config = config, .out = out};
     /* librdkafka waits for ever without a broker; its mock cluster is one. */
     if (!weft_config_get(config, "kafka.test.mock.num.brokers"))
@@ -176,5 +217,7 @@ size_t wf_config_cross_check(const weft_config *config, FILE *out) {
     check_limits(&checker);
     check_without_effect(&checker);
     check_workers(&checker);
-    return checker.lines;
+    weft_status status = check_kafka(&checker);
+    *ret_lines = checker.lines;
+    return status;
 }

@@ -58,23 +58,19 @@ static weft_status resolve_option(const weft_config *config, const wf_option_inf
     WF_UNREACHABLE("option type");
 }
 
-static int compare_settings(const void *a, const void *b) {
-    return strcmp(((const wf_setting *)a)->name, ((const wf_setting *)b)->name);
-}
-
 static weft_status resolve_kafka(const weft_config *config, wf_options *options) {
-    options->kafka = calloc(config->setting_count + 1, sizeof *options->kafka);
-    if (!options->kafka) return WEFT_ENOMEM;
-    for (size_t i = 0; i < config->setting_count; i++) {
-        const wf_config_setting *setting = &config->settings[i];
-        if (wf_option_find(setting->name) || wf_config_effective(config, setting->name) != setting) continue;
+    size_t count;
+    const wf_config_setting **settings = wf_config_kafka(config, &count);
+    options->kafka = settings ? calloc(count + 1, sizeof *options->kafka) : NULL;
+    weft_status status = options->kafka ? WEFT_OK : WEFT_ENOMEM;
+    for (size_t i = 0; status == WEFT_OK && i < count; i++) {
         wf_setting *copy = &options->kafka[options->kafka_count++];
-        copy->name = strdup(setting->name + strlen("kafka."));
-        copy->value = strdup(setting->value);
-        if (!copy->name || !copy->value) return WEFT_ENOMEM;
+        copy->name = strdup(wf_config_kafka_name(settings[i]->name));
+        copy->value = strdup(settings[i]->value);
+        if (!copy->name || !copy->value) status = WEFT_ENOMEM;
     }
-    qsort(options->kafka, options->kafka_count, sizeof *options->kafka, compare_settings);
-    return WEFT_OK;
+    free(settings);
+    return status;
 }
 
 weft_status wf_config_resolve(const weft_config *config, wf_options *ret_options) {
@@ -104,8 +100,8 @@ void wf_options_free(wf_options *options) {
         free(list);
     }
     for (size_t i = 0; i < options->kafka_count; i++) {
-        free(options->kafka[i].name);
-        free(options->kafka[i].value);
+        free((char *)options->kafka[i].name);
+        free((char *)options->kafka[i].value);
     }
     free(options->kafka);
     *options = (wf_options){0};

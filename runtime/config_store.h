@@ -39,6 +39,7 @@ typedef struct wf_config_problem {
 } wf_config_problem;
 
 struct weft_config {
+    wf_setting_judge judge; /* NULL: there is none */
     wf_config_setting *settings;
     size_t setting_count;
     wf_config_problem *problems;
@@ -79,8 +80,15 @@ const wf_config_setting *wf_config_effective(const weft_config *config, const ch
 const char *wf_config_text(const weft_config *config, wf_option_id id);
 wf_option_value wf_config_value(const weft_config *config, wf_option_id id);
 
-/* Write to `out` what is wrong with options that are each valid, one line each; returns how many lines. */
-size_t wf_config_cross_check(const weft_config *config, FILE *out);
+/* The kafka. settings in effect, by name; the caller frees the array. NULL: no memory. */
+const wf_config_setting **wf_config_kafka(const weft_config *config, size_t *ret_count);
+
+/* The name of a kafka. setting as librdkafka knows it; NULL: it is none. */
+const char *wf_config_kafka_name(const char *name);
+
+/* Write to `out` what is wrong with options that are each valid, and what the judge says of settings of librdkafka, one
+ * line each. Returns: WEFT_OK; WEFT_ENOMEM. */
+weft_status wf_config_cross_check(const weft_config *config, FILE *out, size_t *ret_lines);
 
 /* Write at most `max_bytes` of a value between quotes, on one line; **** for a secret. */
 void wf_config_print_value(FILE *out, const char *name, const char *value, size_t max_bytes);

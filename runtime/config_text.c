@@ -66,30 +66,28 @@ void wf_option_print_range(FILE *out, const wf_option_info *info) {
     }
 }
 
-/* Returns how many lines were written. */
-static size_t print_problems(const weft_config *config, FILE *out) {
+static weft_status print_problems(const weft_config *config, FILE *out, size_t *ret_lines) {
     for (size_t i = 0; i < config->problem_count; i++) fprintf(out, "%s\n", config->problems[i].text);
-    size_t lines = config->problem_count;
-    if (config->problems_not_kept > 0) {
-        fprintf(out, "and %" PRIu64 " more\n", config->problems_not_kept);
-        lines++;
-    }
-    return lines + wf_config_cross_check(config, out);
+    if (config->problems_not_kept > 0) fprintf(out, "and %" PRIu64 " more\n", config->problems_not_kept);
+    weft_status status = wf_config_cross_check(config, out, ret_lines);
+    *ret_lines += config->problem_count + (config->problems_not_kept > 0);
+    return status;
 }
 
 /* Returns: WEFT_OK, without a text; WEFT_ECONFIG with one; WEFT_ENOMEM. */
 static weft_status collect_problems(const weft_config *config, char **ret_text) {
     wf_text text;
     if (!wf_text_open(&text)) return WEFT_ENOMEM;
-    size_t lines = print_problems(config, text.out);
+    size_t lines = 0;
+    weft_status status = print_problems(config, text.out, &lines);
     char *closed = wf_text_close(&text);
     if (!closed) return WEFT_ENOMEM;
-    if (lines > 0) {
+    if (status == WEFT_OK && lines > 0) {
         *ret_text = closed;
         return WEFT_ECONFIG;
     }
     free(closed);
-    return WEFT_OK;
+    return status;
 }
 
 char *weft_config_problems(const weft_config *config) {
@@ -105,10 +103,6 @@ weft_status weft_config_check(const weft_config *config) {
     return status;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp((*(const wf_config_setting *const *)a)->name, (*(const wf_config_setting *const *)b)->name);
-}
-
 static void dump_line(FILE *out, const char *name, const char *value, const char *place) {
     fprintf(out, "%s = ", name);
     wf_config_print_value(out, name, value, SIZE_MAX);
@@ -117,15 +111,9 @@ static void dump_line(FILE *out, const char *name, const char *value, const char
 
 /* The kafka. settings in effect, by name. */
 static bool dump_kafka(const weft_config *config, FILE *out) {
-    const wf_config_setting **settings = calloc(config->setting_count + 1, sizeof *settings);
+    size_t count;
+    const wf_config_setting **settings = wf_config_kafka(config, &count);
     if (!settings) return false;
-    size_t count = 0;
-    for (size_t i = 0; i < config->setting_count; i++) {
-        const wf_config_setting *setting = &config->settings[i];
-        if (wf_option_find(setting->name) || wf_config_effective(config, setting->name) != setting) continue;
-        settings[count++] = setting;
-    }
-    qsort(settings, count, sizeof *settings, compare_names);
     for (size_t i = 0; i < count; i++) dump_line(out, settings[i]->name, settings[i]->value, settings[i]->place);
     free(settings);
     return true;

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     weft_config *config = NULL;
-    if (weft_config_new(&config) != WEFT_OK) return 0;
+    if (wf_config_new(NULL, &config) != WEFT_OK) return 0;
     check_config(config, wf_config_load_text(config, "file", (const char *)data, bytes));
     weft_config_free(&config);
     return 0;

@@ -51,7 +51,7 @@ static weft_status load(weft_config *config, char **texts, size_t count) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     char *texts[TEXTS_MAX], *copy = malloc(bytes + 1);
     weft_config *config = NULL;
-    if (!copy || weft_config_new(&config) != WEFT_OK) abort();
+    if (!copy || wf_config_new(NULL, &config) != WEFT_OK) abort();
     memcpy(copy, data, bytes);
     copy[bytes] = '\0';
     weft_log_set(on_line, NULL);

@@ -184,14 +184,14 @@ static const wf_kafka_sink sink = {
 
 void member_open(door_member *member, const char *bootstrap, const char *group, const char *topic, door_ledger *ledger,
                  const char *const *settings) {
-    wf_kafka_setting all[32] = {
+    wf_setting all[32] = {
         {"bootstrap.servers", bootstrap},           {"group.id", group},
         {"auto.offset.reset", "earliest"},          {"session.timeout.ms", "3600"},
         {"heartbeat.interval.ms", "200"},           {"fetch.wait.max.ms", "10"},
         {"partition.assignment.strategy", "range"},
     };
     size_t count = 7;
-    for (; settings && settings[0]; settings += 2) all[count++] = (wf_kafka_setting){settings[0], settings[1]};
+    for (; settings && settings[0]; settings += 2) all[count++] = (wf_setting){settings[0], settings[1]};
     *member = (door_member){.topic = topic, .ledger = ledger, .max_records = 500};
     char *error = NULL;
     weft_status status = wf_kafka_open(all, count, &member->door, &error);

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -163,25 +164,135 @@ Test(bad_input, options__unknown_and_out_of_range__all_told_before_anything_star
     weft_config_free(&config);
 }
 
-/* What only librdkafka can judge is told when it is asked: at start, all of it, before a thread runs. */
-Test(bad_input, kafka_settings__unknown_and_out_of_range__all_told_and_nothing_starts) {
-    static const char *const parts[] = {"no.such.setting", "\"7\"",        "fetch.min.bytes",
-                                        "\"-5\"",          "1..100000000", "socket.keepalive.enable",
-                                        "\"perhaps\""};
+/* What is wrong with a configuration that has these settings besides what it must have; "" when nothing is. A consumer
+ * is made of it all the same, or not. */
+static char *problems_of(const char *const *settings) {
     weft_config *config;
     weft_consumer *consumer = NULL;
 
-    cr_assert(eq(int, weft_config_new(&config), WEFT_OK));
+    MUST(weft_config_new(&config) == WEFT_OK, "no configuration");
     weft_config_set(config, "topics", "t");
     weft_config_set(config, "bootstrap.servers", "127.0.0.1:1");
-    weft_config_set(config, "kafka.no.such.setting", "7");
-    weft_config_set(config, "kafka.fetch.min.bytes", "-5");
-    weft_config_set(config, "kafka.socket.keepalive.enable", "perhaps");
-    cr_assert(eq(int, weft_consumer_new(config, never, NULL, &consumer), WEFT_OK));
-    cr_expect(eq(int, weft_consumer_start(consumer), WEFT_ECONFIG));
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) expect_part(weft_consumer_error(consumer), parts[i]);
-    weft_consumer_free(&consumer);
+    for (; *settings; settings += 2) weft_config_set(config, settings[0], settings[1]);
+    char *problems = weft_config_problems(config);
+    cr_expect(eq(int, weft_config_check(config), problems ? WEFT_ECONFIG : WEFT_OK));
+    cr_expect(eq(int, weft_consumer_new(config, never, NULL, &consumer), problems ? WEFT_ECONFIG : WEFT_OK));
+    cr_expect(eq(int, consumer == NULL, problems != NULL));
+    if (consumer) weft_consumer_free(&consumer);
     weft_config_free(&config);
+    return problems ? problems : strdup("");
+}
+
+static size_t count_lines(const char *text) {
+    size_t lines = 0;
+    for (; *text; text++) lines += *text == '\n';
+    return lines;
+}
+
+/* Mistakes in options, in names of settings, in their values, and in what can't be together: one round tells all. */
+Test(bad_input, options_and_kafka_settings__of_every_kind__all_told_at_once) {
+    static const char *const settings[] = {"threads",
+                                           "0",
+                                           "thred",
+                                           "7",
+                                           "kafka.enable.auto.commit",
+                                           "true",
+                                           "retry.backoff.ms",
+                                           "40000",
+                                           "kafka.no.such.setting",
+                                           "7",
+                                           "kafka.fetch.min.bytes",
+                                           "-5",
+                                           "kafka.socket.keepalive.enable",
+                                           "perhaps\nnot",
+                                           "kafka.session.timeout.ms",
+                                           "400000",
+                                           NULL};
+    static const char *const lines[] = {
+        "code: threads = \"0\": must be a whole number from 1 to 10000\n",
+        "code: no option \"thred\"; did you mean threads?\n",
+        "code: kafka.enable.auto.commit = \"true\": weft commits what is finished, and nothing else\n",
+        "default: retry.backoff.max.ms = \"30000\": must not be less than retry.backoff.ms, which is 40000\n",
+        "code: kafka.no.such.setting = \"7\": No such configuration property: \"no.such.setting\"\n",
+        "code: kafka.fetch.min.bytes = \"-5\": Configuration property \"fetch.min.bytes\" value -5 is outside allowed "
+        "range 1..100000000\n",
+        "code: kafka.socket.keepalive.enable = \"perhaps\\nnot\": ",
+        "settings that begin with kafka.: `max.poll.interval.ms`must be >= `session.timeout.ms`\n"};
+    char *problems = problems_of(settings);
+
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) expect_part(problems, lines[i]);
+    cr_expect(eq(sz, count_lines(problems), sizeof lines / sizeof lines[0]), "%s", problems);
+    free(problems);
+}
+
+/* What librdkafka finds out only when a client is made of them. */
+Test(bad_input, kafka_settings__that_only_a_client_refuses__told_by_the_check) {
+    static const struct {
+        const char *settings[9], *part;
+    } rows[] = {
+        {{"kafka.session.timeout.ms", "6000", NULL}, NULL},
+        {{"kafka.partition.assignment.strategy", "sticky-tape", NULL}, "sticky-tape"},
+        {{"kafka.fetch.max.bytes", "1000", NULL}, "`message.max.bytes`"},
+        {{"kafka.security.protocol", "sasl_plaintext", "kafka.sasl.mechanisms", "SCRAM-SHA256", NULL}, "SCRAM-SHA256"},
+        {{"kafka.security.protocol", "sasl_plaintext", "kafka.sasl.mechanisms", "PLAIN", NULL}, "sasl.username"},
+        {{"kafka.security.protocol", "sasl_plaintext", "kafka.sasl.mechanisms", "PLAIN", "kafka.sasl.username", "u",
+          "kafka.sasl.password", "p", NULL},
+         NULL},
+        {{"kafka.security.protocol", "ssl", "kafka.ssl.ca.location", "/no/such/file", NULL}, "ssl.ca.location"},
+        {{"kafka.max.poll.interval.ms", "5m", NULL}, "must be a whole number from 1 to 86400000 ms"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *problems = problems_of(rows[i].settings);
+
+        if (rows[i].part) expect_part(problems, rows[i].part);
+        cr_expect(eq(sz, count_lines(problems), rows[i].part != NULL), "row %zu: %s", i, problems);
+        free(problems);
+    }
+}
+
+static size_t count_threads(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    size_t count = 0;
+
+    MUST(tasks, "no /proc");
+    while (readdir(tasks)) count++;
+    closedir(tasks);
+    return count;
+}
+
+/* The client that is made for it leaves no thread, starts no program, says nothing, and does not read what can be read
+ * once. */
+Test(bad_input, kafka_settings__judged__without_a_trace) {
+    char touched[64], command[96], pipe_path[64], said[64];
+    int pipe_ends[2], said_ends[2];
+
+    snprintf(touched, sizeof touched, "/tmp/weft-touched.%d", (int)getpid());
+    snprintf(command, sizeof command, "touch %s", touched);
+    MUST(pipe(pipe_ends) == 0 && pipe(said_ends) == 0 && write(pipe_ends[1], "key", 3) == 3, "no pipes");
+    snprintf(pipe_path, sizeof pipe_path, "/proc/self/fd/%d", pipe_ends[0]);
+    const char *const kinit[] = {"kafka.security.protocol",  "sasl_plaintext", "kafka.sasl.mechanisms", "GSSAPI",
+                                 "kafka.sasl.kerberos.kinit.cmd", command,          "kafka.debug",           "all",
+                                 "kafka.test.mock.num.brokers",   "1",              NULL};
+    const char *const key[] = {"kafka.security.protocol", "ssl", "kafka.ssl.key.location", pipe_path, NULL};
+    int saved = dup(STDERR_FILENO);
+    size_t threads = count_threads();
+    dup2(said_ends[1], STDERR_FILENO);
+    char *of_kinit = problems_of(kinit), *of_key = problems_of(key);
+    dup2(saved, STDERR_FILENO);
+    cr_expect(eq(str, of_kinit, ""));
+    cr_expect(eq(str, of_key, ""));
+    cr_expect(eq(sz, count_threads(), threads));
+    cr_expect(access(touched, F_OK) != 0);
+    cr_expect(eq(i64, read(pipe_ends[0], said, sizeof said), 3));
+    fcntl(said_ends[0], F_SETFL, O_NONBLOCK);
+    cr_expect(lt(i64, read(said_ends[0], said, sizeof said), 0));
+    free(of_kinit);
+    free(of_key);
+    close(saved);
+    for (int i = 0; i < 2; i++) {
+        close(pipe_ends[i]);
+        close(said_ends[i]);
+    }
 }
 
 /* --- the log */

@@ -47,7 +47,7 @@ static void read_until(door_member *member, uint64_t records) {
 
 /* --- open */
 
-static void expect_refusal(const wf_kafka_setting *settings, size_t count, const char *const *parts) {
+static void expect_refusal(const wf_setting *settings, size_t count, const char *const *parts) {
     wf_kafka *door = NULL;
     char *error = NULL;
     cr_assert(eq(int, wf_kafka_open(settings, count, &door, &error), WEFT_ECONFIG));
@@ -58,7 +58,7 @@ static void expect_refusal(const wf_kafka_setting *settings, size_t count, const
 
 Test(kafka_door, open__bad_settings__text_names_setting_value_and_reason) {
     static const struct {
-        wf_kafka_setting extra;
+        wf_setting extra;
         const char *parts[4];
     } rows[] = {
         {{"no.such.setting", "7"}, {"no.such.setting", "\"7\"", "No such configuration property"}},
@@ -71,13 +71,13 @@ Test(kafka_door, open__bad_settings__text_names_setting_value_and_reason) {
         {{"session.timeout.ms", "400000"}, {"session.timeout.ms"}}, /* above max.poll.interval.ms: refused as a whole */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        wf_kafka_setting settings[] = {{"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"}, rows[i].extra};
+        wf_setting settings[] = {{"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"}, rows[i].extra};
         expect_refusal(settings, 3, rows[i].parts);
     }
 }
 
 Test(kafka_door, open__several_bad_settings__each_has_a_line) {
-    static const wf_kafka_setting settings[] = {{"bootstrap.servers", "127.0.0.1:1"},
+    static const wf_setting settings[] = {{"bootstrap.servers", "127.0.0.1:1"},
                                                 {"group.id", ""},
                                                 {"no.such.setting", "7"},
                                                 {"fetch.min.bytes", "-5"},
@@ -92,7 +92,7 @@ Test(kafka_door, open__several_bad_settings__each_has_a_line) {
 }
 
 Test(kafka_door, open__bad_secret__value_is_not_shown) {
-    wf_kafka_setting settings[] = {
+    wf_setting settings[] = {
         {"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"}, {"no.such.password", "hunter2"}};
     wf_kafka *door = NULL;
     char *error = NULL;

@@ -205,6 +205,7 @@ static void rule_headers(const source *file) {
         {"zmq", "runtime/mailbox.c"},
         {"zmq", "runtime/peers.c"},
         {"librdkafka/", "actors/kafka.c"},
+        {"librdkafka/", "actors/kafka_judge.c"},
         {"librdkafka/", "actors/embedded.c"},
         {"xxhash.h", "runtime/hash.c"},
         {"xxhash.h", "proto/metadata.c"},

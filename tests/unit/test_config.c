@@ -16,7 +16,7 @@ TestSuite(config_file, .timeout = 20);
 
 static weft_config *given_config(void) {
     weft_config *config = NULL;
-    cr_assert_eq(weft_config_new(&config), WEFT_OK);
+    cr_assert_eq(wf_config_new(NULL, &config), WEFT_OK);
     return config;
 }
 
@@ -626,6 +626,45 @@ Test(config, cross_check__mock_cluster__needs_no_servers) {
     weft_config_set(config, "kafka.test.mock.num.brokers", "1");
     expect_problems(config, "");
     weft_config_free(&config);
+}
+
+/* Refuses whatever has "bad" in its value, and two settings together. */
+static void judge(const wf_setting *settings, size_t count, wf_setting_refuse refuse, void *context) {
+    for (size_t i = 0; i < count; i++) {
+        cr_assert(i == 0 || strcmp(settings[i - 1].name, settings[i].name) < 0);
+        cr_assert_neq(strncmp(settings[i].name, "kafka.", 6), 0);
+        if (strstr(settings[i].value, "bad")) refuse(context, i, "no\tgood\nat all \n\n");
+    }
+    if (count == 2) refuse(context, wf_settings_all, "two\nare one too many");
+}
+
+Test(config, judge__of_settings__is_asked_with_those_in_effect) {
+    static const struct {
+        const char *settings, *problems;
+    } rows[] = {
+        {"", ""},
+        {"kafka.a = good", ""},
+        {"threads = 0\nkafka.b = bad", "f:1: threads = \"0\": must be a whole number from 1 to 10000\n"
+                                      "f:2: kafka.b = \"bad\": no?good?at all\n"},
+        {"kafka.b = 1\nkafka.a.password = bad", "f:2: kafka.a.password = ****: no?good?at all\n"
+                                                "settings that begin with kafka.: two?are one too many\n"},
+        {"kafka.group.id = bad", "f:1: kafka.group.id = \"bad\": is an option of weft: set it without the prefix\n"},
+        {"kafka.max.poll.interval.ms = bad",
+         "f:1: kafka.max.poll.interval.ms = \"bad\": must be a whole number from 1 to 86400000 ms\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        weft_config *config;
+        cr_assert_eq(wf_config_new(judge, &config), WEFT_OK);
+        weft_config_set(config, "topics", "orders");
+        weft_config_set(config, "bootstrap.servers", "localhost:9092");
+        load(config, rows[i].settings);
+        expect_problems(config, rows[i].problems);
+        weft_config_set(config, "kafka.b", "good"); /* in place of that of the file */
+        char *problems = weft_config_problems(config);
+        cr_expect(!problems || !strstr(problems, "kafka.b"), "%s", problems);
+        free(problems);
+        weft_config_free(&config);
+    }
 }
 
 /* --- dump, help, resolve */

@@ -69,8 +69,8 @@ WEFT_EXPORT weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_ac
  * that is away is not an error: weft keeps trying. On failure weft_consumer_error() says why, and nothing is left
  * running.
  * Returns: WEFT_OK; WEFT_ELIMIT: more threads, sockets or descriptors than this machine allows; WEFT_ECONFIG:
- * librdkafka refuses a setting; WEFT_ESYSTEM: metrics.port is in use, or not allowed; WEFT_ENOMEM; WEFT_ESTATE; what
- * the init of an actor of the program's own returned. */
+ * worker.directory can't be used, or a key that came through a pipe; WEFT_ESYSTEM: metrics.port is in use, or not
+ * allowed; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor of the program's own returned. */
 WEFT_EXPORT weft_status weft_consumer_start(weft_consumer *consumer);
 
 /* Wait until somebody asks for a stop, or the consumer fails, or `timeout_ms` passed (-1: no limit). Blocks. It stops

@@ -49,7 +49,9 @@ WEFT_EXPORT weft_status weft_config_load_environment(weft_config *config);
 WEFT_EXPORT const char *weft_config_get(const weft_config *config, const char *name);
 
 /* All problems, one per line, each with its place, the value and what is allowed; secrets as ****. Options that don't
- * fit together are among them. NULL when there are none, or no memory to say so. The caller frees it with free(). */
+ * fit together are among them, and what librdkafka says of its settings: where there are any, a client of it is made
+ * for some milliseconds, which connects to nothing. NULL when there are none, or no memory to say so. The caller frees
+ * it with free(). */
 WEFT_EXPORT char *weft_config_problems(const weft_config *config);
 
 /* Returns: WEFT_OK; WEFT_ECONFIG when there are problems; WEFT_ENOMEM when memory ran out here or in an earlier call.
