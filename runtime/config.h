@@ -20,7 +20,7 @@ enum {
 
 /* One name per option, for tables: WF_OPTION_ID_threads. */
 typedef enum wf_option_id {
-#define OPTION(field, name, type, unit, minimum, maximum, default_text, help) WF_OPTION_ID_##field,
+#define OPTION(field, name, type, unit, minimum, maximum, default_text, secrecy, help) WF_OPTION_ID_##field,
 #include "config.def"
     WF_OPTION_COUNT
 } wf_option_id;
@@ -41,7 +41,7 @@ typedef struct wf_options {
 #define WF_FIELD_INTEGER(field) int64_t field;
 #define WF_FIELD_BOOLEAN(field) bool field;
 #define WF_FIELD_CHOICE(field) int field;
-#define OPTION(field, name, type, unit, minimum, maximum, default_text, help) WF_FIELD_##type(field)
+#define OPTION(field, name, type, unit, minimum, maximum, default_text, secrecy, help) WF_FIELD_##type(field)
 #include "config.def"
     wf_setting *kafka; /* sorted by name */
     size_t kafka_count;
@@ -76,6 +76,7 @@ typedef struct wf_option_info {
     int64_t minimum;
     int64_t maximum;
     const char *default_text;
+    bool secret;
     const char *help;
     size_t offset;       /* of the field in wf_options */
     size_t count_offset; /* of FIELD_count; LIST only */
@@ -112,7 +113,11 @@ const wf_option_info *wf_option_find(const char *name);
 /* The option whose name is nearest to a misspelt one; NULL: none is near. */
 const char *wf_option_suggest(const char *name);
 
-/* Must the value be hidden? By the name: passwords, secrets, tokens, private keys. */
+/* Must the value be hidden? The row of an option says so; where there is none (NULL: settings of librdkafka, misspelt
+ * names) the name does: passwords, secrets, tokens, private keys, also with a slip in it. */
+bool wf_option_hides(const wf_option_info *info, const char *name);
+
+/* The same of any name of the configuration. */
 bool wf_option_is_secret(const char *name);
 
 /* --- settings of librdkafka, which this layer does not know */

@@ -18,7 +18,9 @@ const wf_option_info wf_option_table[WF_OPTION_COUNT] = {
 #define WF_COUNT_OFFSET_INTEGER(field) 0
 #define WF_COUNT_OFFSET_BOOLEAN(field) 0
 #define WF_COUNT_OFFSET_CHOICE(field) 0
-#define OPTION(field, name_, type_, unit_, minimum_, maximum_, default_, help_)                                        \
+#define WF_SECRECY_PUBLIC false
+#define WF_SECRECY_SECRET true
+#define OPTION(field, name_, type_, unit_, minimum_, maximum_, default_, secrecy_, help_)                              \
     [WF_OPTION_ID_##field] = {                                                                                         \
         .id = WF_OPTION_ID_##field,                                                                                    \
         .type = WF_OPTION_##type_,                                                                                     \
@@ -27,6 +29,7 @@ const wf_option_info wf_option_table[WF_OPTION_COUNT] = {
         .minimum = minimum_,                                                                                           \
         .maximum = maximum_,                                                                                           \
         .default_text = default_,                                                                                      \
+        .secret = WF_SECRECY_##secrecy_,                                                                               \
         .help = help_,                                                                                                 \
         .offset = offsetof(wf_options, field),                                                                         \
         .count_offset = WF_COUNT_OFFSET_##type_(field),                                                                \
@@ -116,7 +119,7 @@ static bool sounds_secret(const char *part, size_t bytes) {
     return false;
 }
 
-bool wf_option_is_secret(const char *name) {
+static bool is_secret_name(const char *name) {
     static const char *const marks[] = {"password",          "secret", "token", "key.pem", "ssl.key", "jaas",
                                         "oauthbearer.config"};
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
@@ -129,6 +132,14 @@ bool wf_option_is_secret(const char *name) {
         at += bytes;
     }
     return false;
+}
+
+bool wf_option_hides(const wf_option_info *info, const char *name) {
+    return info ? info->secret : is_secret_name(name);
+}
+
+bool wf_option_is_secret(const char *name) {
+    return wf_option_hides(wf_option_find(name), name);
 }
 
 const char *wf_option_suggest(const char *name) {

@@ -141,7 +141,10 @@ char *weft_config_help(void) {
         const wf_option_info *info = &wf_option_table[i];
         fprintf(text.out, "%s\n    %s\n    ", info->name, info->help);
         wf_option_print_range(text.out, info);
-        if (*info->default_text) fprintf(text.out, "; default %s", info->default_text);
+        if (info->secret)
+            fputs("; secret", text.out);
+        else if (*info->default_text)
+            fprintf(text.out, "; default %s", info->default_text);
         fputc('\n', text.out);
     }
     fputs("kafka.NAME\n    any other setting of librdkafka for consumers\n", text.out);

@@ -55,10 +55,11 @@ static void print_allowed(const wf_option_info *info) {
 static void print_option(const wf_option_info *info) {
     printf("| `%s` | ", info->name);
     print_allowed(info);
-    if (*info->default_text)
-        printf(" | `%s` | ", info->default_text);
+    if (*info->default_text && !info->secret)
+        printf(" | `%s`", info->default_text);
     else
-        printf(" | | ");
+        printf(" |");
+    printf(" | %s | ", info->secret ? "yes" : "no");
     print_cell(info->help);
     print_choices(info);
     printf(" |\n");
@@ -83,8 +84,10 @@ static const char configuration_head[] =
     "  `METRICS_ENABLED` and `METRICS_PORT` are names of `metrics.enabled` and `metrics.port`, too.\n"
     "- **Program**: `weft_config_set(config, \"threads\", \"16\")`.\n"
     "\n"
-    "| option | allowed | default | what it is |\n"
-    "| --- | --- | --- | --- |\n";
+    "What is *secret* is shown as `****` in problems and in the dump, and nowhere else.\n"
+    "\n"
+    "| option | allowed | default | secret | what it is |\n"
+    "| --- | --- | --- | --- | --- |\n";
 
 static const char configuration_tail[] =
     "\n"
@@ -100,9 +103,10 @@ static const char configuration_tail[] =
     "milliseconds, which knows no broker; of that it tells the first mistake only. What comes through a pipe instead\n"
     "of a file is read, and judged, at the start.\n"
     "\n"
-    "Values whose name says password, secret, token or private key, also with a slip in it, are shown as `****` in "
-    "problems\n"
-    "and in the dump, and nowhere else.\n"
+    "They have no row that could say what is secret, so the name does: whatever has `password`, `secret`, `token`,\n"
+    "`ssl.key`, `key.pem`, `jaas` or `oauthbearer.config` in its name, or a word that is a slip away from `password`,\n"
+    "`passphrase`, `passwd`, `secret`, `token` or `credentials`, is secret. So is what has no row because its name is\n"
+    "misspelt. Words of librdkafka that have the value of a secret in them are not repeated.\n"
     "\n"
     "## What is in effect\n"
     "\n"

@@ -193,7 +193,17 @@ Test(config_option, secret__by_name) {
         cr_assert(wf_option_is_secret(secret[i]), "%s", secret[i]);
     for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
         cr_assert_not(wf_option_is_secret(open[i]), "%s", open[i]);
-    for (size_t i = 0; i < WF_OPTION_COUNT; i++) cr_assert_not(wf_option_is_secret(wf_option_table[i].name));
+}
+
+Test(config_option, secret__of_an_option__by_its_row_and_not_by_its_name) {
+    wf_option_info row = {.name = "worker.token"};
+    cr_expect_not(wf_option_hides(&row, row.name));
+    cr_expect(wf_option_hides(NULL, row.name));
+    row = (wf_option_info){.name = "threads", .secret = true};
+    cr_expect(wf_option_hides(&row, row.name));
+    cr_expect_not(wf_option_hides(NULL, row.name));
+    for (size_t i = 0; i < WF_OPTION_COUNT; i++)
+        cr_expect_eq(wf_option_is_secret(wf_option_table[i].name), wf_option_table[i].secret);
 }
 
 /* --- set, get, precedence */
