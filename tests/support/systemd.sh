@@ -22,13 +22,13 @@ outside() { # build source
     unshare --kill-child -mpfiu --mount-proc bash "$0" inside "$1" "$2" "$log" >"$log.boot" 2>&1 </dev/null &
     machine=$!
     trap 'kill -KILL "$machine" 2>/dev/null' EXIT # process 1 of the namespace goes with its parent
-    for tries in {1..500}; do
+    for tries in {1..750}; do
         kill -0 "$machine" 2>/dev/null && ! grep -q '^END ' "$log" || break
         sleep 0.2
     done
     grep -q '^END 0' "$log" && status=0
     grep -q '^skipped: ' "$log" && status=77
-    [ "$tries" -lt 500 ] || echo "it takes too long"
+    [ "$tries" -lt 750 ] || echo "it takes too long"
     cat "$log"
     [ "$status" -eq 0 ] || [ "$status" -eq 77 ] || cat "$log.boot"
     rm -f "$log" "$log.boot"
@@ -44,18 +44,19 @@ inside() { # build source log
         mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work /etc &&
         mount -t tmpfs -o mode=755 tmpfs /usr/local/bin; } ||
         { echo "skipped: mounts are not allowed" >>"$log"; exit 1; }
-    cp "$build"/bin/{weft-sidecar,count_words,with_broker} "$0" /usr/local/bin/
-    cp "$source/examples/deploy/weft-sidecar.service" "$units/"
-    mkdir -p /etc/weft "$units/weft-sidecar.service.d"
+    cp "$build"/bin/{weft-sidecar,orders,count_words,with_broker} "$0" /usr/local/bin/
+    cp "$source"/examples/deploy/{weft-sidecar,orders}.service "$units/"
+    mkdir -p /etc/weft "$units"/{weft-sidecar,orders}.service.d
     cp "$source/examples/deploy/weft-sidecar.conf" /etc/weft/sidecar.conf
     useradd --system weft 2>/dev/null
     # No network to wait for; and a watchdog for people who are in a hurry.
     printf '%s\n' '[Unit]' DefaultDependencies=no Wants= After= '[Service]' WatchdogSec=8 RestartSec=1 \
-        StandardOutput=append:/run/said StandardError=append:/run/said >"$units/weft-sidecar.service.d/here.conf"
+        StandardOutput=append:/run/said StandardError=append:/run/said |
+        tee "$units"/{weft-sidecar,orders}.service.d/here.conf >/dev/null
     printf '%s\n' '[Unit]' DefaultDependencies=no 'Wants=broker.service steps.service' >"$units/here.target"
     printf '%s\n' '[Unit]' DefaultDependencies=no '[Service]' StandardOutput=null \
         "ExecStart=/usr/local/bin/with_broker --records 3000 -- \\" \
-        "  sh -c 'echo \$\$WEFT_BOOTSTRAP_SERVERS >/run/broker; sleep 100'" \
+        "  sh -c 'echo \$\$WEFT_BOOTSTRAP_SERVERS >/run/broker; sleep 170'" \
         >"$units/broker.service"
     printf '%s\n' '[Unit]' DefaultDependencies=no '[Service]' Type=oneshot "StandardOutput=append:$log" \
         "StandardError=append:$log" "ExecStart=/bin/bash /usr/local/bin/systemd.sh steps" >"$units/steps.service"
@@ -64,7 +65,9 @@ inside() { # build source log
 
 # --- inside, under systemd
 
-show() { systemctl show weft-sidecar --value -p "$1"; }
+unit= # of which the steps are
+
+show() { systemctl show "$unit" --value -p "$1"; }
 page() { curl -s "$(sed -n 's/.* metrics on //p' /run/said | tail -n 1)"; }
 done_records() { page | awk '/^consumer_processed_total.*success/ { sum += $2 } END { print sum + 0 }'; }
 
@@ -76,40 +79,80 @@ await() { # what command...: until it succeeds
         sleep 0.1
     done
     echo "NOT SO: $what"
-    show Result; show StatusText; tail -n 20 /run/said
+    echo "$unit"; show Result; show StatusText; tail -n 20 /run/said
     echo "END 1"
     exit 1
 }
 
 has_broker() { [ -s /run/broker ]; }
-is_done() { [ "$(done_records)" -eq 3000 ]; }
+is_done() { [ "$(done_records)" -eq "$1" ]; }
+has_begun() { [ "$(done_records)" -gt 0 ]; }
 is_fed() { [[ $(show StatusText) == *"records read"* ]]; }
 has_new_workers() { [ "$(page | sed -n 's/^consumer_worker_starts_total //p')" -ge 4 ]; }
 is_restarted() { [ "$(show NRestarts)" -eq 1 ] && [ "$(show ActiveState)" = active ]; }
 is_alone() { [ "$(show NRestarts)" -eq 0 ] && [ "$(show ActiveState)" = active ]; }
 is_stopped() { [ "$(show ActiveState) $(show Result) $(show ExecMainStatus)" = "inactive success 0" ]; }
 
-steps() {
-    export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-    await "the broker is there" has_broker
+starts() {
+    await "started, and says so" systemctl start "$unit"
+    await "runs as the user weft" grep -q "^Uid:[[:space:]]*$(id -u weft)" "/proc/$(show MainPID)/status"
+}
+
+is_watched_and_stops() {
+    kill -STOP "$(show MainPID)"
+    await "the watchdog restarts what hangs" is_restarted
+    stops
+}
+
+stops() {
+    await "stops" systemctl stop "$unit"
+    await "in order" is_stopped
+}
+
+sidecar_steps() {
+    unit=weft-sidecar
     sed -i "s|^bootstrap.servers.*|bootstrap.servers = $(cat /run/broker)|; s|^workers.*|workers = 2|;
-        s|^worker.command.*|worker.command = /usr/local/bin/count_words|;
+        s|^worker.command.*|worker.command = /usr/local/bin/count_words|; s|^group.id.*|group.id = sidecar|;
         s|^metrics.port.*|metrics.port = 0|" /etc/weft/sidecar.conf
     # What makes a consumer quick on that broker.
     printf '%s\n' 'kafka.fetch.wait.max.ms = 10' 'kafka.session.timeout.ms = 3600' \
         'kafka.heartbeat.interval.ms = 200' >>/etc/weft/sidecar.conf
     chown root:weft /etc/weft/sidecar.conf && chmod 640 /etc/weft/sidecar.conf
-    await "started, and says so" systemctl start weft-sidecar
-    await "runs as the user weft" grep -q "^Uid:[[:space:]]*$(id -u weft)" "/proc/$(show MainPID)/status"
-    await "every record is done" is_done
+    starts
+    await "every record is done" is_done 3000
     await "feeds the watchdog, with a status" is_fed
-    await "reloads" systemctl reload weft-sidecar
+    await "reloads" systemctl reload "$unit"
     await "has new workers" has_new_workers
     await "was not restarted" is_alone
-    kill -STOP "$(show MainPID)"
-    await "the watchdog restarts what hangs" is_restarted
-    await "stops" systemctl stop weft-sidecar
-    await "in order" is_stopped
+    is_watched_and_stops
+}
+
+# One thread, and a millisecond for each record: it is stopped in the middle of its work.
+orders_steps() {
+    local handled
+    unit=orders
+    printf '%s\n' WEFT_THREADS=1 WEFT_TICK_MS=100 WEFT_LOG_LEVEL=info METRICS_ENABLED=true METRICS_PORT=0 \
+        WEFT_KAFKA_FETCH_WAIT_MAX_MS=10 WEFT_KAFKA_SESSION_TIMEOUT_MS=3600 \
+        WEFT_KAFKA_HEARTBEAT_INTERVAL_MS=200 >/etc/weft/orders.env
+    sed -i "s|localhost:9092|$(cat /run/broker) --work-us 1000|" /run/systemd/system/orders.service
+    systemctl daemon-reload
+    starts
+    await "has begun" has_begun
+    stops
+    handled=$(sed -n 's/^records  *\([0-9]*\)$/\1/p' /run/said | tail -n 1)
+    await "was in the middle: $handled records" test "$handled" -gt 0 -a "$handled" -lt 3000
+    starts
+    await "the others are done, and no others" is_done $((3000 - handled))
+    await "feeds the watchdog, with a status" is_fed
+    await "was not restarted" is_alone
+    is_watched_and_stops
+}
+
+steps() {
+    export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+    await "the broker is there" has_broker
+    sidecar_steps
+    orders_steps
     echo "END 0"
 }
 

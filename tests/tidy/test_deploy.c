@@ -204,9 +204,9 @@ Test(deploy, units__systemd__accepts_them) {
                    "grep -q \"^$line\" \"$unit\" || { echo \"$unit: no $line\"; exit 1; }; done; done; rm -r \"$D\"");
 }
 
-/* The sidecar's unit as it is shipped, hardening and all; the steps are in the script. Not in the system tier, because
- * sanitizers need what the unit does not allow. */
-Test(deploy, unit__under_a_systemd_of_its_own__starts_reloads_is_watched_and_stops, .timeout = 120) {
+/* The units as they are shipped, hardening and all; the steps are in the script. Not in the system tier, because
+ * sanitizers need what the units do not allow. */
+Test(deploy, units__under_a_systemd_of_their_own__start_reload_are_watched_and_stop, .timeout = 180) {
     static char said[1 << 16];
     FILE *script = popen("exec bash '" WEFT_SOURCE_DIR "/tests/support/systemd.sh' '" WEFT_BUILD_DIR
                          "' '" WEFT_SOURCE_DIR "' 2>&1",
