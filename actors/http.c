@@ -43,6 +43,8 @@ static const char *reason_of(int status) {
         return "Method Not Allowed";
     case 413:
         return "Content Too Large";
+    case 421:
+        return "Misdirected Request";
     default:
         return "Service Unavailable";
     }
@@ -70,15 +72,14 @@ static bool has_body(struct mg_connection *connection, const struct mg_request_i
     return info->content_length > 0 || mg_get_header(connection, "Transfer-Encoding") != NULL;
 }
 
-/* Every request comes here first, and none goes further into CivetWeb. */
-static int on_request(struct mg_connection *connection) {
+static int answer_request(struct mg_connection *connection, const char *path) {
     const struct mg_request_info *info = mg_get_request_info(connection);
     wf_http *self = info->user_data;
     wf_pages *pages = self->options.pages;
     const unsigned *reader = mg_get_thread_pointer(connection);
     WF_CHECK(reader != NULL);
     wf_request request = {.method = info->request_method ? info->request_method : "",
-                          .path = info->local_uri ? info->local_uri : "",
+                          .path = path,
                           .accept = mg_get_header(connection, "Accept"),
                           .accept_encoding = mg_get_header(connection, "Accept-Encoding"),
                           .has_body = has_body(connection, info)};
@@ -94,9 +95,25 @@ static int on_request(struct mg_connection *connection) {
     return answer.status;
 }
 
+/* Every request for a path comes here first, and none goes further into CivetWeb. */
+static int on_request(struct mg_connection *connection) {
+    const char *path = mg_get_request_info(connection)->local_uri;
+    return answer_request(connection, path ? path : "");
+}
+
+/* "OPTIONS *", and "GET http://elsewhere/" with another port than ours: CivetWeb reads such a request, and hangs up
+ * without a word. A lock is held meanwhile: only short answers, which no slow client can hold up. */
+static void on_close(const struct mg_connection *connection) {
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    bool unanswered = info && info->request_uri && !info->local_uri && !mg_get_user_connection_data(connection);
+    if (unanswered) answer_request((struct mg_connection *)(uintptr_t)connection, NULL);
+}
+
 /* What it writes itself for requests that it can't read. */
 static int on_error(struct mg_connection *connection, int status, const char *text) {
+    static char answered;
     (void)text;
+    mg_set_user_connection_data(connection, &answered);
     const struct mg_request_info *info = mg_get_request_info(connection);
     wf_http *self = info->user_data;
     if (status >= 100 && status < 600) atomic_fetch_add(&self->options.pages->requests[status / 100], 1);
@@ -157,8 +174,11 @@ static struct mg_context *start(wf_http *self, char *text, size_t text_bytes) {
                               "enable_auth_domain_check",
                               "no",
                               NULL};
-    struct mg_callbacks callbacks = {
-        .begin_request = on_request, .http_error = on_error, .log_message = on_message, .init_thread = on_thread};
+    struct mg_callbacks callbacks = {.begin_request = on_request,
+                                     .connection_close = on_close,
+                                     .http_error = on_error,
+                                     .log_message = on_message,
+                                     .init_thread = on_thread};
     struct mg_init_data data = {.callbacks = &callbacks, .user_data = self, .configuration_options = settings};
     unsigned code = 0;
     struct mg_error_data error = {.code = &code, .text = text, .text_buffer_size = text_bytes};

@@ -83,6 +83,7 @@ static wf_answer readiness(const wf_sight *sight) {
 
 static wf_answer find(const wf_request *request, const wf_sight *sight) {
     const char *path = request->path;
+    if (!path) return say(421, "this is no proxy, and serves the port that it listens on");
     if (strcmp(path, "/metrics") == 0) return show(request, sight, wf_negotiate_form(request->accept));
     if (strcmp(path, "/status") == 0) return show(request, sight, WF_FORM_STATUS);
     if (strcmp(path, "/") == 0) {

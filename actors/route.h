@@ -11,7 +11,7 @@
 /* What was asked; foreign texts, NULL where a header was not sent. */
 typedef struct wf_request {
     const char *method;
-    const char *path; /* without the query */
+    const char *path; /* without the query; NULL: of no page of this server, but of itself (*) or of another one */
     const char *accept;
     const char *accept_encoding;
     bool has_body;

@@ -160,6 +160,9 @@ Test(http, bad_requests__refused__and_cost_one_slot_only) {
         {"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404"},
         {"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405"},
         {"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 413"},
+        {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405"},
+        {"GET http://elsewhere:1/metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 421"},
+        {"GET metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400"},
         {"\x16\x03\x01 \r\n\r\n", "HTTP/1.0 400"},
         {"GET /status HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200"},
     };
@@ -167,8 +170,14 @@ Test(http, bad_requests__refused__and_cost_one_slot_only) {
         char *answer = scrape_request(port, table[i].request);
         cr_assert(answer && strncmp(answer, table[i].status, strlen(table[i].status)) == 0, "%s: %.60s",
                   table[i].request, answer ? answer : "nothing");
+        cr_expect_null(strstr(answer + 1, "HTTP/1."), "%s is answered twice: %s", table[i].request, answer);
         free(answer);
     }
+    static char here[128];
+    snprintf(here, sizeof here, "GET http://any.name:%u/healthz HTTP/1.1\r\nHost: x\r\n\r\n", port);
+    char *absolute = scrape_request(port, here);
+    cr_assert(absolute && strncmp(absolute, "HTTP/1.1 200", 12) == 0, "%.60s", absolute ? absolute : "nothing");
+    free(absolute);
     char *head = scrape_request(port, table[0].request);
     cr_assert_eq(*scrape_body(head), '\0');
     free(head);

@@ -59,6 +59,7 @@ Test(route, methods_and_paths__table) {
         {"OPTIONS", "/", 405, false},     {"DELETE", "/other", 404, false},  {"GET", "", 404, false},
         {"GET", "/metricsx", 404, false}, {"GET", "/metrics/", 404, false},  {"GET", "//metrics", 404, false},
         {"GET", "/METRICS", 404, false},  {"GET", "/metric%73", 404, false}, {"HEAD", "/none", 404, true},
+        {"GET", NULL, 421, false},        {"HEAD", NULL, 421, true},         {"OPTIONS", NULL, 405, false},
     };
     wf_page *page = page_of(fine, 1);
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
