@@ -13,6 +13,9 @@
 #   fuzz                                  every fuzzer for WEFT_TEST_FUZZ_SECONDS (20) over its corpus, with clang
 #   asan:TIER, tsan:TIER                  one tier in that build, for example asan:kafka
 #
+# Several programs of a tier run at a time. What one says and counts is kept until its turn, so that the output reads as if they had
+# run one after the other.
+#
 # WEFT_TEST_ONLY=PATTERN runs only the programs whose name matches, and then demands no minimum.
 # What can't pass: a crash, a leak, a hang, a program that runs no test or leaves processes behind, and a tier that runs fewer
 # tests than tests/minimum.txt says (--minimum rewrites its lines of the tiers that ran).
@@ -24,11 +27,14 @@ cd "$(dirname "$0")/.." || exit 2
 . examples/setup.sh
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/weft-tests.XXXXXX")
-passed=0 failed=0 broker_pid_file=""
+passed=0 failed=0 broker_pid_file="" slots=1
 declare -A counts=() built=()
+begun=() # programs of this tier that were not shown yet
 
 cleanup() {
     local process
+    # shellcheck disable=SC2046
+    kill $(jobs -rp) 2>/dev/null
     for process in $(descendants "$scratch/"); do kill -KILL "$process" 2>/dev/null; done
     [ -z "$broker_pid_file" ] || tests/kafka/broker.sh stop "$broker_pid_file"
     rm -rf "$scratch"
@@ -58,10 +64,65 @@ descendants() { # mark
     done
 }
 
+# --- programs of a tier, several at a time
+
+# So many at once. Most of the system tier is waiting, for others and for time; races want the machine for themselves.
+slots_of() { # tier
+    case $1 in
+    system) echo $(($(nproc) * 2)) ;;
+    stress) echo 1 ;;
+    *) nproc ;;
+    esac
+}
+
+# Run it aside as soon as there is room.
+begin() { # label name command...
+    local label=$1 name=$2
+    shift 2
+    while [ "$(jobs -rp | wc -l)" -ge "$slots" ]; do
+        wait -n
+        show_ended "$label"
+    done
+    rm -f "$scratch/$name.tally"
+    (
+        passed=0 failed=0 counts=()
+        "$@"
+        echo "$passed $failed ${counts[$label]:-0}" >"$scratch/$name.tally"
+    ) >"$scratch/$name.said" 2>&1 &
+    begun+=("$name")
+}
+
+# Show what those say that have ended, up to the first one that has not.
+show_ended() { # label
+    local name ok bad ran
+    while [ ${#begun[@]} -gt 0 ] && [ -s "$scratch/${begun[0]}.tally" ]; do
+        name=${begun[0]}
+        begun=("${begun[@]:1}")
+        cat "$scratch/$name.said"
+        read -r ok bad ran <"$scratch/$name.tally"
+        passed=$((passed + ok))
+        failed=$((failed + bad))
+        counts[$1]=$((${counts[$1]:-0} + ran))
+    done
+}
+
+end_all() { # label
+    while [ -n "$(jobs -rp)" ]; do
+        wait -n
+        show_ended "$1"
+    done
+    while show_ended "$1" && [ ${#begun[@]} -gt 0 ]; do
+        fault "$1" "${begun[0]}: no result" # its shell was killed
+        begun=("${begun[@]:1}")
+    done
+}
+
+# --- one program
+
 # Run a program with a hard limit; whatever it leaves behind is killed and reported in $left_behind.
 # Returns the program's status; 137 after the limit. Output goes to the file.
 run_bounded() { # seconds output command...
-    local limit=$1 output=$2 mark=$scratch/$RANDOM$RANDOM status left="" process
+    local limit=$1 output=$2 mark=$2 status left="" process
     shift 2
     WEFT_TEST_RUN=$mark timeout --foreground -s KILL "$limit" "$@" >"$output" 2>&1 </dev/null &
     wait $! 2>/dev/null
@@ -219,7 +280,7 @@ build_workers() { # folder
 # One test that is no program of this build.
 run_named() { # runner tier name command...
     # shellcheck disable=SC2053
-    [[ $3 == ${WEFT_TEST_ONLY:-*} ]] && "$@"
+    [[ $3 == ${WEFT_TEST_ONLY:-*} ]] && begin "$2" "$3" "$@"
 }
 
 # Each language: its golden frames, weft-worker-check, and the crash tests of the worker in C with its worker.
@@ -260,15 +321,17 @@ run_tier() { # [build:]tier
     echo "== $label" >&2
     export WEFT_TEST_BUILD=$kind
     local before_passed=$passed before_failed=$failed
+    slots=$(slots_of "$tier")
     # From the sources, not from what an older build left: a test that is gone must not run.
     for program in tests/"$tier"/test_*.c tests/"$tier/$tier"_*.c tests/"$tier/$tier".c; do
         [ -f "$program" ] || continue
         program=$(basename "$program" .c)
         # shellcheck disable=SC2053
         [[ $program == ${WEFT_TEST_ONLY:-*} ]] || continue
-        "$runner" "$label" "$program" "$PWD/build-$kind/tests/$tier/$program"
+        begin "$label" "$program" "$runner" "$label" "$program" "$PWD/build-$kind/tests/$tier/$program"
     done
     [ "$tier" != workers ] || run_workers "$label" "build-$kind"
+    end_all "$label"
     check_minimum "$label" "$tier"
     echo "$label: $((passed - before_passed)) passed, $((failed - before_failed)) failed, $((SECONDS - started)) s"
 }
