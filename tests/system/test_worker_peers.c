@@ -266,7 +266,7 @@ static uint64_t rejected(const meeting *self) {
 }
 
 Test(worker_peers, hostile__each_kind_of_frame__dropped_and_counted_while_the_work_goes_on) {
-    enum { RECORDS = 20000 };
+    enum { RECORDS = 4000 };
     const char *settings[] = {"workers", "1", NULL};
     meeting self;
     trail_verdict verdict;
@@ -549,7 +549,7 @@ static bool all_said(const weft_metrics *metrics, void *context) {
 }
 
 Test(worker_peers, both__one_started_three_attached_a_fifth_is_too_many__told_and_all_work) {
-    enum { RECORDS = 20000 };
+    enum { RECORDS = 8000 };
     const char *settings[] = {"workers", "1", "metrics.enabled", "true", "metrics.port", "0", "tick.ms", "20", NULL};
     meeting self;
     trail_verdict verdict;
