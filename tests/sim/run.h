@@ -25,6 +25,7 @@ typedef struct sim_runner {
     sim_plan plan;        /* its plan */
     uint64_t chance;      /* and the seed of everything that the plan does not say */
     sim_failure *witness; /* NULL, or where to note how it failed */
+    bool is_share;        /* one of several processes, of which the first one has the last word */
     bool reported;
 } sim_runner;
 

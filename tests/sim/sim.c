@@ -2,8 +2,9 @@
  *
  * The simulator: the production actors, one thread, virtual time, everything else by seed.
  *
- *     sim                              the default seeds (fewer under sanitizers: WEFT_TEST_BUILD=asan, tsan)
- *     sim --runs N [--seed FIRST]      N histories
+ *     sim                              the default seeds (fewer under sanitizers: WEFT_TEST_BUILD=asan, tsan), on all
+ *                                      processors
+ *     sim --runs N [--seed FIRST] [--jobs N]   N histories, spread over so many processes
  *     sim --seed S [--chance C] [--set NAME=VALUE]... [--steps N] [--trace]
  *     sim --seed S ... --shrink [RUNS]   a smaller history with the same failure
  *     sim ... --wrong SIGHT              takes something that histories may see for a failure (seen.h)
@@ -13,14 +14,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "check.h"
 #include "clock.h"
 #include "run.h"
 #include "seen.h"
 #include "shrink.h"
 
+enum { JOBS_MAX = 64 };
+
 typedef struct arguments {
     uint64_t runs;
+    uint64_t jobs; /* processes that share the histories */
     uint64_t seed;
     uint64_t chance; /* 0: the seed */
     bool one;
@@ -33,6 +41,14 @@ typedef struct arguments {
     } sets[64];
 } arguments;
 
+/* What one of them has done, in memory that it shares with the one that started it. */
+typedef struct tally {
+    uint64_t passed;
+    uint64_t handled;
+    uint64_t steps;
+    uint64_t seen[SIM_SEEN_COUNT];
+} tally;
+
 static uint64_t default_runs(void) {
     const char *build = getenv("WEFT_TEST_BUILD");
     if (build && strcmp(build, "asan") == 0) return 500;
@@ -40,9 +56,14 @@ static uint64_t default_runs(void) {
     return 2000;
 }
 
+static uint64_t all_processors(void) {
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > JOBS_MAX ? JOBS_MAX : (uint64_t)count;
+}
+
 _Noreturn static void usage(void) {
-    fprintf(stderr, "usage: sim [--runs N] [--seed S] [--chance C] [--set NAME=VALUE]... [--steps N] [--wrong SIGHT]"
-                    " [--trace] [--shrink [RUNS]]\n");
+    fprintf(stderr, "usage: sim [--runs N] [--seed S] [--jobs N] [--chance C] [--set NAME=VALUE]... [--steps N]"
+                    " [--wrong SIGHT] [--trace] [--shrink [RUNS]]\n");
     exit(2);
 }
 
@@ -85,6 +106,8 @@ static char **take_argument(arguments *given, char **at) {
         given->seed = number_of(value), given->one = true;
     else if (strcmp(name, "--runs") == 0)
         given->runs = number_of(value);
+    else if (strcmp(name, "--jobs") == 0)
+        given->jobs = number_of(value);
     else if (strcmp(name, "--steps") == 0)
         sim_runner_now.steps_max = number_of(value);
     else if (strcmp(name, "--chance") == 0)
@@ -97,11 +120,11 @@ static char **take_argument(arguments *given, char **at) {
 }
 
 /* Many histories must have seen everything. */
-static bool judge_sights(uint64_t runs) {
+static bool judge_sights(const uint64_t seen[SIM_SEEN_COUNT], uint64_t runs) {
     bool all = true;
     for (int i = 0; i < SIM_SEEN_COUNT; i++) {
-        printf("%10llu %s\n", (unsigned long long)sim_seen_counts[i], sim_sight_text(i));
-        if (sim_seen_counts[i] > 0 || runs < 500) continue;
+        printf("%10llu %s\n", (unsigned long long)seen[i], sim_sight_text(i));
+        if (seen[i] > 0 || runs < 500) continue;
         printf("no history has seen: %s\n", sim_sight_text(i));
         all = false;
     }
@@ -131,29 +154,69 @@ static int shrink(const arguments *given) {
     return 1;
 }
 
-static int run_many(const arguments *given) {
-    uint64_t handled = 0, steps = 0, runs = given->runs;
-    uint64_t began_ns = wf_clock_now_ns();
-    for (uint64_t i = 0; i < runs; i++) {
+/* Every so many-th history, from this one on. */
+static void run_share(const arguments *given, uint64_t first, tally *mine) {
+    for (uint64_t i = first; i < given->runs; i += given->jobs) {
         sim_plan plan;
         plan_of(given, given->seed + i, &plan);
         sim_run(&plan, given->chance ? given->chance : given->seed + i);
-        handled += sim_runner_now.history.handled;
-        steps += sim_runner_now.history.steps;
+        mine->handled += sim_runner_now.history.handled;
+        mine->steps += sim_runner_now.history.steps;
+        mine->passed++;
     }
+    memcpy(mine->seen, sim_seen_counts, sizeof mine->seen);
+}
+
+/* Returns how many of the shares ended at a history that is wrong; alone, it would not return from that. */
+static int run_shares(const arguments *given, tally *tallies) {
+    int failed = 0, status;
+    if (given->jobs == 1) {
+        run_share(given, 0, tallies);
+        return 0;
+    }
+    fflush(stdout);
+    sim_runner_now.is_share = true;
+    for (uint64_t i = 0; i < given->jobs; i++) {
+        pid_t child = fork();
+        WF_CHECK(child >= 0);
+        if (child == 0) {
+            run_share(given, i, &tallies[i]);
+            exit(0);
+        }
+    }
+    while (wait(&status) > 0) failed += status != 0;
+    return failed;
+}
+
+static int run_many(const arguments *given) {
+    size_t bytes = given->jobs * sizeof(tally);
+    tally *tallies = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), sum = {0};
+    WF_CHECK(tallies != MAP_FAILED);
+    uint64_t began_ns = wf_clock_now_ns();
+    int failed = run_shares(given, tallies);
     double seconds = (double)(wf_clock_now_ns() - began_ns) / 1e9;
-    bool all = judge_sights(given->set_count ? 0 : runs); /* a plan that was changed need not see everything */
-    printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n", (unsigned long long)runs,
-           seconds, (double)runs / seconds, (unsigned long long)steps, (unsigned long long)handled);
-    printf("%llu passed, %d failed\n", (unsigned long long)sim_runner_now.passed, !all);
-    return all ? 0 : 1;
+    for (uint64_t i = 0; i < given->jobs; i++) {
+        sum.passed += tallies[i].passed;
+        sum.handled += tallies[i].handled;
+        sum.steps += tallies[i].steps;
+        for (int k = 0; k < SIM_SEEN_COUNT; k++) sum.seen[k] += tallies[i].seen[k];
+    }
+    munmap(tallies, bytes);
+    /* A plan that was changed need not see everything. */
+    if (!failed && !judge_sights(sum.seen, given->set_count ? 0 : given->runs)) failed = 1;
+    printf("%llu histories in %.1f s: %.0f per second, %llu steps, %llu calls of handlers\n",
+           (unsigned long long)sum.passed, seconds, (double)sum.passed / seconds, (unsigned long long)sum.steps,
+           (unsigned long long)sum.handled);
+    printf("%llu passed, %d failed\n", (unsigned long long)sum.passed, failed);
+    return failed ? 1 : 0;
 }
 
 int main(int count, char **values) {
     arguments given = {.seed = 1};
-    (void)count;
     sim_run_init(values[0]);
     for (char **at = values + 1; *at; at++) at = take_argument(&given, at);
+    if (given.jobs == 0) given.jobs = count == 1 ? all_processors() : 1;
+    if (given.jobs > JOBS_MAX) usage();
     if (given.runs == 0) given.runs = given.one ? 1 : default_runs();
     return given.shrinks ? shrink(&given) : run_many(&given);
 }
