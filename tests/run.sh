@@ -66,11 +66,11 @@ descendants() { # mark
 
 # --- programs of a tier, several at a time
 
-# So many at once. Most of the system tier is waiting, for others and for time; races want the machine for themselves.
+# So many at once. Most of the system tier is waiting, for others and for time; races and a real broker want a machine of their own.
 slots_of() { # tier
     case $1 in
     system) echo $(($(nproc) * 2)) ;;
-    stress) echo 1 ;;
+    kafka | stress) echo 1 ;;
     *) nproc ;;
     esac
 }
