@@ -201,7 +201,7 @@ run_plain() { # tier name command...
     shift 2
     local output=$scratch/$name.out
     sanitizer_options "$name"
-    run_bounded 400 "$output" "$@"
+    run_bounded 600 "$output" "$@"
     status=$?
     if [[ $(tail -n 1 "$output") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         ok=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
