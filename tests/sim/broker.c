@@ -20,7 +20,7 @@ void sim_broker_init(sim_broker *broker, const sim_plan *plan, sim_chance *chanc
         sim_log *log = &broker->logs[i];
         *log = (sim_log){.topic = topic_names[i % 2], .partition = (int32_t)(i / 2), .index = i, .committed = -1};
         log->start = log->end = (int64_t)sim_pick(chance, (const uint64_t[]){0, 0, 7, 1000}, 4);
-        log->room = 2048;
+        log->room = 8192;
         log->entries = calloc((size_t)log->room, sizeof *log->entries);
         log->mine = calloc((size_t)log->room, sizeof *log->mine);
         WF_CHECK(log->entries && log->mine);

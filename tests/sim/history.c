@@ -35,6 +35,7 @@ static void maybe_fault(sim_world *world) {
     if (happens(world, 2)) sim_script_complete_stale(world->script);
     if (!world->processes) return;
     if (happens(world, plan->kill_rate)) sim_processes_kill_one(world->processes);
+    if (happens(world, plan->attached_max ? plan->attach_rate : 0)) sim_processes_attach(world->processes);
     if (happens(world, plan->roll_rate))
         sim_world_send(world, SIM_PROGRAM, SIM_ENGINE, WF_MSG_ROLL, &(wf_roll){0}, sizeof(wf_roll));
 }
@@ -216,6 +217,9 @@ static void step_to_the_end(sim_world *world) {
     /* Whoever was in the middle of something when the calm began gets everything now. */
     if (*world->step % 64 == 0) sim_broker_complete(world->broker);
     if (*world->step % 256 == 0) sim_audit_gauges(world);
+    if (*world->step % 64 != 0 || !world->processes) return;
+    sim_processes_attach(world->processes);
+    if (world->peer) sim_processes_attach(world->peer->processes);
 }
 
 static void stop_in_the_calm(sim_world *world) {

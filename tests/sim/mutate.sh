@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # mutate.sh [--shrink] [NAME...]: makes each mistake of mutations.txt in a copy of the tree, builds the simulator, and runs the seed
-# that the list names for it. A seed that finds it no more, because the product has changed, is replaced in the list by the first of
+# that the list names for it. A seed that finds it no more, because the product has changed, is replaced in the list by one of
 # WEFT_RUNS (2000) that does; a mistake that none finds is a failure. The last line is `N passed, N failed`.
 #
 #   --shrink   also make the history smaller
@@ -34,7 +34,7 @@ fail() {
 }
 
 # Runs the simulator; its last words go to $copy/out.
-simulate() { { timeout 300 "$sim" "$@" >"$copy/out" 2>&1; } 2>/dev/null; }
+simulate() { { timeout 900 "$sim" "$@" >"$copy/out" 2>&1; } 2>/dev/null; }
 
 show() { # name
     local seen
@@ -57,10 +57,10 @@ try() { # name seed file script
         fail "$name" "it does not compile: $(grep -m 1 error "$copy/log")"
     elif ! simulate --seed "$seed"; then
         show "$name"
-    elif simulate --runs "${WEFT_RUNS:-2000}"; then
+    elif simulate --runs "${WEFT_RUNS:-2000}" --jobs "$(nproc)" || ! grep -q '^failed: seed=' "$copy/out"; then
         fail "$name" "no seed finds it"
     else
-        seed=$(sed -n 's/.*seed=\([0-9]*\) .*/\1/p' "$copy/out" | head -1)
+        seed=$(sed -n 's/^failed: seed=\([0-9]*\) .*/\1/p' "$copy/out" | sort -n | head -1)
         sed -i "s/^$name | [0-9]* |/$name | $seed |/" "$here/mutations.txt"
         show "$name"
     fi

@@ -82,7 +82,7 @@ static void make_faults(sim_plan *plan, sim_chance *chance) {
 
 /* Drawn last, and decided by the seed alone: the other histories are what they were before there were these. */
 static void make_processes(sim_plan *plan, sim_chance *chance) {
-    plan->processes = plan->seed % 7 == 2;
+    plan->processes = plan->seed % 7 == 2 || plan->seed % 7 == 6;
     plan->fall_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 5, 30, 150}, 4);
     plan->kill_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 1, 10}, 3);
     plan->roll_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 1, 3}, 3);
@@ -90,6 +90,38 @@ static void make_processes(sim_plan *plan, sim_chance *chance) {
     plan->process_deadline_ns = sim_pick(chance, (const uint64_t[]){0, 5, 100, 2000}, 4) * ms;
     plan->process_grace_ns = sim_pick(chance, (const uint64_t[]){1, 50, 1000}, 3) * ms;
     plan->heartbeat_ns = sim_pick(chance, (const uint64_t[]){1000, 10000}, 2) * ms;
+    plan->process_work_ns = 2 * ms;
+}
+
+static void make_attached(sim_plan *plan, sim_chance *chance) {
+    plan->attached_max = plan->seed % 7 == 6 ? (uint32_t)sim_pick(chance, (const uint64_t[]){0, 1, 3}, 3) : 0;
+    plan->only_attached = plan->attached_max > 0 && sim_percent(chance, 60);
+    plan->attach_rate = (unsigned)sim_pick(chance, (const uint64_t[]){5, 50, 200}, 3);
+    plan->leave_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 2, 20}, 3);
+    plan->stranger_percent = (unsigned)sim_pick(chance, (const uint64_t[]){0, 20}, 2);
+    if (plan->attached_max == 0) return;
+    /* They come late and are few: to go wrong, they need time, or must be quick about it. */
+    plan->chaos_steps_max = (uint32_t)sim_pick(chance, (const uint64_t[]){500, 2500}, 2);
+    plan->fall_rate = (unsigned)sim_pick(chance, (const uint64_t[]){5, 50, 200}, 3);
+    plan->process_deadline_ns = sim_pick(chance, (const uint64_t[]){0, 5, 50}, 3) * ms;
+}
+
+/* Slices as long as processes may get need as many records in hand, quick handlers, and time that hardly passes. */
+static void make_long_slices(sim_plan *plan, sim_chance *chance) {
+    plan->records = (uint32_t)sim_between(chance, 1500, 3000);
+    plan->keys = (uint32_t)sim_pick(chance, (const uint64_t[]){20, 200}, 2);
+    plan->poller.queue_max_records = plan->manager.queue_max_records = 2500;
+    plan->poller.queue_max_bytes = plan->manager.in_flight_max_bytes = plan->poller.in_flight_max_bytes = 16 << 20;
+    plan->manager.in_flight_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){600, 2048}, 2);
+    plan->manager.partition_max_records = 0;
+    plan->manager.slice_max_records = (uint32_t)sim_pick(chance, (const uint64_t[]){257, 1024}, 2);
+    plan->metadata_max_bytes = 4096;
+    plan->workers = (uint32_t)sim_between(chance, 1, 2);
+    plan->fall_rate = (unsigned)sim_pick(chance, (const uint64_t[]){0, 1, 5}, 3); /* each gives back so many records */
+    plan->process_work_ns = 1;
+    plan->stall_ns_max = 1000;
+    plan->fail_percent = plan->fail_percent ? 1 : 0; /* each ends its lane in the slice */
+    plan->weights[SIM_TIME] = 0;
 }
 
 void sim_plan_make(sim_plan *plan, uint64_t seed) {
@@ -112,8 +144,10 @@ void sim_plan_make(sim_plan *plan, uint64_t seed) {
         &chance,
         (const uint64_t[]){WF_METADATA_NATIVE, WF_METADATA_NATIVE, WF_METADATA_PYRALLEL, WF_METADATA_CONFLUENT}, 4);
     plan->manager.map_format = (wf_metadata_format)plan->metadata_format;
-    wf_work_set_map_limit(&plan->manager, plan->metadata_max_bytes);
     make_processes(plan, &chance);
+    make_attached(plan, &chance);
+    if (seed % 21 == 6) make_long_slices(plan, &chance);
+    wf_work_set_map_limit(&plan->manager, plan->metadata_max_bytes);
 }
 
 /* Those first that make most of a history: what they take away, the others need not be tried on. */
@@ -128,6 +162,8 @@ const sim_plan_field sim_plan_fields[] = {
                             X(manager.max_attempts, 1) X(manager.slice_max_records, 1)
                                 X(manager.in_flight_max_records, 1) X(processes, 0) X(fall_rate, 0) X(kill_rate, 0)
                                     X(roll_rate, 0) X(still_born_percent, 0) X(process_deadline_ns, 0)
+                                        X(attached_max, 0) X(only_attached, 0) X(attach_rate, 0) X(leave_rate, 0)
+                                            X(stranger_percent, 0)
 #undef X
 };
 

@@ -72,12 +72,23 @@ typedef struct sim_plan {
     uint64_t process_deadline_ns; /* 0: none */
     uint64_t process_grace_ns;
     uint64_t heartbeat_ns;
+    uint64_t process_work_ns;  /* a record takes less */
+    uint32_t attached_max;     /* places for those that somebody else starts */
+    bool only_attached;        /* the engine starts none */
+    unsigned attach_rate;      /* of 1,000 steps, in so many somebody starts one */
+    unsigned leave_rate;       /* of 1,000 steps of one, it wants to leave in so many */
+    unsigned stranger_percent; /* so many have another run's token */
     /* How the history goes. */
     uint32_t incarnations;
     uint32_t members; /* of the group at once, 1 or 2 */
     uint32_t chaos_steps_max;
     unsigned weights[SIM_ACTIONS];
 } sim_plan;
+
+/* How many the engine starts. */
+static inline uint32_t sim_plan_spawned(const sim_plan *plan) {
+    return plan->only_attached && plan->attached_max ? 0 : plan->workers;
+}
 
 void sim_plan_make(sim_plan *plan, uint64_t seed);
 

@@ -103,6 +103,7 @@ static void must_be_alone(const sim_processes *self, const sim_process *process,
     for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
         const sim_process *other = &self->all[i];
         if (!other->pid || !other->alive || other == process || !other->running) continue;
+        if (sim_process_is_given_up(self, other)) continue;
         SIM_CHECK(other->log != flight->log || other->lane != flight->lane,
                   "%s/%d %lld begins while process %d runs %lld of the same lane", flight->log->topic,
                   flight->log->partition, (long long)flight->offset, (int)other->pid, (long long)other->offset);
@@ -126,7 +127,8 @@ static void begin(sim_processes *self, sim_process *process, sim_task *task, con
     process->offset = flight->offset;
     process->lane = flight->lane;
     process->began_ns = now_of(self);
-    uint64_t long_ns = sim_percent(self->chance, self->plan->stall_percent) ? self->plan->stall_ns_max : 2000000;
+    bool stalls = sim_percent(self->chance, self->plan->stall_percent);
+    uint64_t long_ns = stalls ? self->plan->stall_ns_max : self->plan->process_work_ns;
     process->due_ns = now_of(self) + sim_below(self->chance, long_ns);
     sim_trace("process %d: begins %s/%d %lld attempt=%u", (int)process->pid, flight->log->topic, flight->log->partition,
               (long long)flight->offset, record->attempt);
@@ -134,7 +136,7 @@ static void begin(sim_processes *self, sim_process *process, sim_task *task, con
 
 /* --- what it says */
 
-static void say(sim_process *process, wf_wire_type type, uint32_t task) {
+void sim_process_say(sim_process *process, wf_wire_type type, uint32_t task) {
     uint8_t frame[WF_WIRE_HEADER_BYTES];
     wf_wire_put_header(frame, type, 0, task);
     sim_process_says(process, frame, sizeof frame);
@@ -194,15 +196,20 @@ static void end_record(sim_processes *self, sim_process *process) {
     process->running = NULL;
 }
 
+void sim_process_drop_task(sim_process *process) {
+    sim_task *task = &process->tasks[0];
+    free(task->records);
+    free(task->blocks);
+    process->task_count--;
+    memmove(task, task + 1, process->task_count * sizeof *task);
+}
+
 static void begin_next(sim_processes *self, sim_process *process) {
     sim_task *task = &process->tasks[0];
     if (task->next == task->count) {
         note_progress(process, 0);
         send_report(process);
-        free(task->records);
-        free(task->blocks);
-        process->task_count--;
-        memmove(task, task + 1, process->task_count * sizeof *task);
+        sim_process_drop_task(process);
         return;
     }
     const wf_wire_record *record = &task->records[task->next];
@@ -235,7 +242,7 @@ static void keep_work(sim_process *process, const wf_wire_header *header, sim_fr
     SIM_CHECK(!reader.why, "WORK that can't be read: %s", reader.why);
 }
 
-static void take_frame(sim_process *process) {
+static void take_frame(const sim_processes *self, sim_process *process) {
     sim_frame *frame = sim_frames_take(&process->in);
     wf_wire_header header;
     const char *why;
@@ -244,9 +251,12 @@ static void take_frame(sim_process *process) {
     const char *text = wf_wire_text(frame->data, frame->bytes, &bytes);
     if (header.type == WF_WIRE_TOPIC) learn(process, header.task, text, bytes);
     if (header.type == WF_WIRE_WORK) keep_work(process, &header, frame);
-    if (header.type == WF_WIRE_PING) say(process, WF_WIRE_PONG, header.task);
+    if (header.type == WF_WIRE_PING) sim_process_say(process, WF_WIRE_PONG, header.task);
     if (header.type == WF_WIRE_BYE) process->goodbye = true;
-    SIM_CHECK(header.type != WF_WIRE_REFUSED, "an honest worker is refused: %.*s", (int)bytes, text);
+    if (header.type == WF_WIRE_REFUSED) process->refused = true;
+    process->heard_ns = now_of(self);
+    SIM_CHECK(header.type != WF_WIRE_REFUSED || process->attached, "an honest worker is refused: %.*s", (int)bytes,
+              text);
     for (uint32_t i = 0; i < process->task_count && header.type == WF_WIRE_CANCEL; i++)
         if (process->tasks[i].id == header.task) process->tasks[i].cancelled = true;
     sim_frame_free(frame);
@@ -257,7 +267,9 @@ static void take_frame(sim_process *process) {
 /* May it take one attempt from a record that it has, and nobody be to blame? */
 bool sim_process_may_fall(const sim_processes *self, const sim_process *process) {
     const sim_task *task = &process->tasks[0];
-    if (self->poisons || process->task_count == 0) return true;
+    if (self->poisons) return true;
+    if (process->attached) return !sim_process_has_last_attempt(self, process);
+    if (process->task_count == 0) return true;
     for (uint32_t i = 0; i < task->count; i++)
         if (task->records[i].attempt >= self->plan->manager.max_attempts) return false;
     return true;
@@ -282,6 +294,7 @@ static bool does_wrong(sim_processes *self, sim_process *process) {
         if (!process->greeted || process->goodbye) return false; /* only found at a heartbeat */
         sim_seen(SIM_SEEN_STOPPED);
         process->stopped = true;
+        if (process->attached) process->continues_ns = now_of(self) + sim_below(self->chance, 30000000000);
         return true;
     case 4:
     case 5:
@@ -297,14 +310,16 @@ static bool does_wrong(sim_processes *self, sim_process *process) {
         sim_process_says(process, "rude", 4);
         return true;
     default: /* without a word, what it does afterwards would be the engine's guess and ours */
-        if (!process->greeted || !process->progress) return false;
+        if (!process->greeted || (!process->progress && !process->attached)) return false;
         sim_seen(SIM_SEEN_CLOSED);
+        if (process->attached) may_be_charged(self, process, false);
         sim_process_closes(self, process);
         return true;
     }
 }
 
 void sim_process_act(sim_processes *self, sim_process *process) {
+    if (process->attached && sim_process_acts_attached(self, process)) return;
     if (does_wrong(self, process)) return;
     bool first = process->in.head && (!process->task_count || sim_percent(self->chance, 70));
     if (process->still_born)
@@ -314,7 +329,7 @@ void sim_process_act(sim_processes *self, sim_process *process) {
     else if (process->running)
         end_record(self, process);
     else if (first)
-        take_frame(process);
+        take_frame(self, process);
     else if (process->task_count && process->report_count && sim_percent(self->chance, 20))
         send_report(process);
     else if (process->task_count)
@@ -324,9 +339,10 @@ void sim_process_act(sim_processes *self, sim_process *process) {
 }
 
 uint64_t sim_process_next_ns(const sim_processes *self, const sim_process *process) {
-    (void)self;
-    if (process->stopped || process->hangs) return UINT64_MAX;
+    if (process->stopped) return process->attached ? process->continues_ns : UINT64_MAX;
+    if (process->hangs) return UINT64_MAX;
     if (process->running) return process->due_ns;
     bool busy = !process->greeted || process->in.head || process->task_count || process->goodbye;
+    if (process->attached && !busy) return sim_process_attached_next_ns(self, process);
     return busy ? 0 : UINT64_MAX;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -100,13 +101,19 @@ uint8_t *wf_peers_frame(wf_peers *peers, size_t bytes) {
     return self->writing->data;
 }
 
-static sim_process *find_pid(pid_t pid, sim_processes **ret_self) {
+static sim_process *seek_pid(pid_t pid, sim_processes **ret_self) {
     for (sim_processes *self = everywhere; self; self = self->next)
         for (int i = 0; i < SIM_PROCESSES_MAX; i++)
             if (self->all[i].pid == pid) {
                 *ret_self = self;
                 return &self->all[i];
             }
+    return NULL;
+}
+
+static sim_process *find_pid(pid_t pid, sim_processes **ret_self) {
+    sim_process *process = seek_pid(pid, ret_self);
+    if (process) return process;
     sim_fail("process %d is nobody's", (int)pid);
 }
 
@@ -134,6 +141,7 @@ bool wf_peers_send(wf_peers *peers, const wf_peer_id *to) {
     for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
         sim_process *process = &self->all[i];
         if (!process->pid || !process->reachable || memcmp(process->id.bytes, to->bytes, to->count) != 0) continue;
+        if (process->attached) sim_process_is_told(self, process, frame);
         /* It may end between what the engine read last and this. */
         if (!process->alive && sim_percent(self->chance, 30)) {
             sim_process_closes(self, process);
@@ -154,8 +162,18 @@ static const char *value_of(const wf_child_options *options, const char *name) {
     sim_fail("a process is started without %s", name);
 }
 
+sim_process *sim_process_new(sim_processes *self) {
+    sim_process *process = self->all;
+    while (process->pid && process < self->all + SIM_PROCESSES_MAX - 1) process++;
+    SIM_CHECK(process->pid == 0, "too many processes");
+    *process = (sim_process){.pid = ++last_pid, .alive = true, .exit_fd = -1};
+    process->id.count = sizeof process->pid;
+    memcpy(process->id.bytes, &process->pid, sizeof process->pid);
+    return process;
+}
+
 static void be_born(sim_processes *self, sim_process *process, const wf_child_options *options) {
-    *process = (sim_process){.pid = ++last_pid, .alive = true, .exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    process->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     snprintf(process->name, sizeof process->name, "%s", value_of(options, "WEFT_WORKER="));
     const char *token = value_of(options, "WEFT_TOKEN=");
     for (int i = 0; i < WF_WIRE_TOKEN_BYTES; i++) {
@@ -163,8 +181,6 @@ static void be_born(sim_processes *self, sim_process *process, const wf_child_op
         SIM_CHECK(sscanf(token + 2 * i, "%2x", &byte) == 1, "a token that is none");
         process->token[i] = (uint8_t)byte;
     }
-    process->id.count = sizeof process->pid;
-    memcpy(process->id.bytes, &process->pid, sizeof process->pid);
     if (options->shared_fd >= 0 && sim_percent(self->chance, 60)) {
         void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, options->shared_fd, 0);
         if (page != MAP_FAILED) process->progress = page;
@@ -179,9 +195,7 @@ weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child)
     while (self && strcmp(self->path, path) != 0) self = self->next;
     SIM_CHECK(self, "a process is started for a socket that nobody has");
     if (!*self->calm && sim_percent(self->chance, self->plan->still_born_percent / 2)) return WEFT_ESYSTEM;
-    sim_process *process = self->all;
-    while (process->pid && process < self->all + SIM_PROCESSES_MAX - 1) process++;
-    SIM_CHECK(process->pid == 0, "too many processes");
+    sim_process *process = sim_process_new(self);
     be_born(self, process, options);
     SIM_CHECK(process->exit_fd >= 0, "no descriptor");
     sim_trace("process %d: born as %s", (int)process->pid, process->name);
@@ -236,12 +250,14 @@ bool wf_child_has(const wf_child *child, pid_t pid) {
 
 bool wf_process_is_stopped(pid_t pid) {
     sim_processes *self;
-    return find_pid(pid, &self)->stopped;
+    const sim_process *process = seek_pid(pid, &self); /* of an attached one, nothing may be left */
+    return process && process->stopped;
 }
 
 int wf_process_watch(pid_t pid) {
-    (void)pid;
-    return -1;
+    sim_processes *self;
+    sim_process *process = seek_pid(pid, &self);
+    return process ? sim_process_watch(self, process) : -1;
 }
 
 weft_status wf_guard_open(wf_guard *ret_guard) {
@@ -273,6 +289,7 @@ static void forget(sim_process *process) {
         free(process->tasks[process->task_count].blocks);
     }
     if (process->progress) munmap((void *)process->progress, 4096);
+    if (process->attached && process->exit_fd >= 0) close(process->exit_fd);
     process->pid = 0;
 }
 
@@ -290,7 +307,7 @@ void sim_processes_end(sim_processes *self) {
 
 /* What this frame reports will be heard; nothing is heard of who was rude before. */
 static void note_reported(sim_processes *self, sim_process *process, const sim_frame *frame) {
-    if (frame->bytes == 4) process->rude = true;
+    if (frame->bytes == 4 || sim_process_is_given_up(self, process)) process->rude = true;
     for (uint32_t i = 0; i < frame->block_count && !process->rude; i++) {
         sim_flight *flight = sim_truth_flight(self->truth, frame->blocks[i]);
         if (flight) flight->reported = true;
@@ -315,7 +332,9 @@ void sim_process_dies(sim_processes *self, sim_process *process, int status) {
         sim_seen(SIM_SEEN_WORDS_LOST);
         break;
     }
-    for (const sim_frame *frame = process->out.head; frame; frame = frame->next) note_reported(self, process, frame);
+    /* Nobody waits for the end of one that is given up: its frames count when they arrive. */
+    for (const sim_frame *frame = process->out.head; frame && !process->attached; frame = frame->next)
+        note_reported(self, process, frame);
 }
 
 static void arrive(sim_processes *self, sim_process *process) {
@@ -327,7 +346,8 @@ static void arrive(sim_processes *self, sim_process *process) {
 
 static void show_exit(sim_processes *self, sim_process *process) {
     uint64_t one = 1;
-    ssize_t written = write(process->exit_fd, &one, sizeof one);
+    ssize_t written = process->attached ? send(process->exit_fd, &one, sizeof one, MSG_NOSIGNAL)
+                                        : write(process->exit_fd, &one, sizeof one);
     (void)written;
     process->seen_dead = true;
     self->news = true;
@@ -340,7 +360,7 @@ void sim_process_closes(sim_processes *self, sim_process *process) {
 
 static bool has_something(const sim_processes *self, const sim_process *process) {
     if (process->alive) return process->out.head || sim_process_next_ns(self, process) <= self->truth->broker->now_ns;
-    return process->out.head || !process->seen_dead || process->reachable || process->reaped;
+    return process->out.head || !process->seen_dead || process->reachable || process->reaped || process->attached;
 }
 
 uint64_t sim_processes_next_ns(const sim_processes *self) {
@@ -356,7 +376,8 @@ uint64_t sim_processes_next_ns(const sim_processes *self) {
 }
 
 static void act_dead(sim_processes *self, sim_process *process) {
-    bool over = process->reaped && !process->reachable && !process->out.head;
+    bool seen = process->reaped || (process->attached && process->seen_dead);
+    bool over = seen && !process->reachable && !process->out.head;
     unsigned choice = (unsigned)sim_below(self->chance, 3);
     if (over)
         forget(process);
@@ -402,6 +423,7 @@ void sim_processes_check_released(const sim_processes *self, const wf_drained *d
     for (int i = 0; i < SIM_PROCESSES_MAX; i++) {
         const sim_process *process = &self->all[i];
         if (!process->pid || !process->alive || !process->running) continue;
+        if (sim_process_is_given_up(self, process)) continue;
         const sim_flight *flight = sim_truth_flight(self->truth, process->running);
         SIM_CHECK(!flight || flight->block->slot != drained->slot || flight->epoch != drained->epoch,
                   "%s/%d is given back while process %d runs %lld", process->log->topic, process->log->partition,

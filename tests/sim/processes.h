@@ -5,7 +5,11 @@
  * their own, in any order that the real ones can have: of a dead process everything that it had written arrives before
  * its connection is gone, and nobody knows when its exit is seen.
  *
- * processes.c has the adapters and the life of a process, process.c what a worker does in it.
+ * Some are started by somebody else and attach themselves. The engine can't kill those: whom it gives up may run on,
+ * and what such a one still does counts for nobody. The truth looks away from there, and from nothing else.
+ *
+ * processes.c has the adapters and the life of a process, process.c what a worker does in it, attached.c what is
+ * different for those that attach themselves.
  */
 #ifndef SIM_PROCESSES_H
 #define SIM_PROCESSES_H
@@ -59,7 +63,7 @@ typedef struct sim_process {
     bool deaf; /* to SIGTERM */
     bool goodbye;
     int exit_status;             /* as of wait(2) */
-    int exit_fd;                 /* the engine's, which closes it */
+    int exit_fd;                 /* the engine's, which closes it; of an attached one, the other end of the engine's */
     _Atomic(uint64_t) *progress; /* NULL: not kept */
     sim_frames in;
     sim_frames out; /* written, not arrived */
@@ -76,7 +80,15 @@ typedef struct sim_process {
     wf_wire_done report[WF_WIRE_RECORDS_MAX];
     const wf_record *reported[WF_WIRE_RECORDS_MAX];
     uint32_t report_count;
-    bool rude; /* it has broken the protocol: nothing that it says counts any more */
+    bool rude; /* it has broken the protocol, or is given up: nothing that it says counts any more */
+    /* Of one that attached itself. */
+    bool attached;
+    bool stranger; /* its token is another run's */
+    bool welcome;  /* weft has said so */
+    bool refused;
+    bool leaving; /* it said BYE */
+    uint64_t heard_ns;
+    uint64_t continues_ns; /* stopped until then */
 } sim_process;
 
 /* All of one consumer. */
@@ -113,6 +125,23 @@ void sim_processes_check_released(const sim_processes *self, const wf_drained *d
 /* Whoever hangs goes on; who is stopped stays so. */
 void sim_processes_calm_down(sim_processes *self);
 
+/* --- attached.c */
+
+/* Somebody starts a worker, unless there are enough. */
+void sim_processes_attach(sim_processes *self);
+/* It was welcome, and the engine knows it no more: see above. */
+bool sim_process_is_given_up(const sim_processes *self, const sim_process *process);
+/* What the engine says to it: a welcome or a refusal must have its reason. */
+void sim_process_is_told(const sim_processes *self, sim_process *process, const sim_frame *frame);
+/* Something that only an attached one does, at its time. False: it goes on like any other. */
+bool sim_process_acts_attached(sim_processes *self, sim_process *process);
+/* When it will, though it has nothing to do. */
+uint64_t sim_process_attached_next_ns(const sim_processes *self, const sim_process *process);
+/* As far as the engine knows, one of its records is in its last attempt. */
+bool sim_process_has_last_attempt(const sim_processes *self, const sim_process *process);
+/* For the engine, a descriptor that tells of its end; -1: there is none. */
+int sim_process_watch(sim_processes *self, sim_process *process);
+
 /* --- process.c */
 
 /* A worker that lives does something. */
@@ -127,6 +156,9 @@ bool sim_process_may_fall(const sim_processes *self, const sim_process *process)
 void sim_process_is_ended(sim_processes *self, const sim_process *process);
 /* It ends by itself: the same. */
 void sim_process_falls(sim_processes *self, sim_process *process, int status);
+void sim_process_say(sim_process *process, wf_wire_type type, uint32_t task);
+/* It looks at a record no more. */
+void sim_process_drop_task(sim_process *process);
 /* The flight of a record that it has; NULL: it is not out any more. */
 sim_flight *sim_process_flight(sim_processes *self, const wf_record *block, const wf_wire_record *record);
 
@@ -139,5 +171,7 @@ sim_frame *sim_frames_take(sim_frames *frames);
 void sim_frame_free(sim_frame *frame);
 /* It writes a frame. */
 sim_frame *sim_process_says(sim_process *process, const void *frame, size_t bytes); /* NULL: nobody listens */
+/* A process that lives, in a free place. */
+sim_process *sim_process_new(sim_processes *self);
 
 #endif

@@ -50,7 +50,13 @@
     X(UNREPORTED, "records that ran and were not reported by a worker process")                                        \
     X(PROCESS_FENCED, "worker processes killed because of a partition that had to go")                                 \
     X(HELD_BACK, "starts of worker processes held back")                                                               \
-    X(ROLLED, "worker processes that were replaced")
+    X(ROLLED, "worker processes that were replaced")                                                                   \
+    X(LONG_SLICE, "slices of more than 256 records")                                                                   \
+    X(ATTACHED, "workers that attached themselves")                                                                    \
+    X(NO_PLACE, "workers that found no place, or came with another token")                                             \
+    X(LEFT, "attached workers that left by themselves")                                                                \
+    X(RAN_ON, "attached workers that were given up and ran on")                                                        \
+    X(NOBODY, "steps of an engine without any worker")
 
 typedef enum sim_sight {
 #define X(name, text) SIM_SEEN_##name,

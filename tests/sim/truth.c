@@ -107,6 +107,8 @@ static void work_sent(sim_truth *truth, const wf_slice *slice) {
     const wf_work_manager_options *manager = &truth->plan->manager;
     uint32_t count = 0;
     truth->slices++;
+    sim_trace("a slice of %u records", slice->count);
+    if (slice->count > 256) sim_seen(SIM_SEEN_LONG_SLICE);
     for (const wf_record *block = slice->head; block; block = block->next, count++) begin_flight(truth, block);
     SIM_CHECK(count == slice->count && count > 0 && count <= manager->slice_max_records,
               "a slice of %u records, said to have %u", count, slice->count);
@@ -122,6 +124,18 @@ static void work_sent(sim_truth *truth, const wf_slice *slice) {
 void sim_truth_ordered(sim_truth *truth, int pid) {
     for (uint32_t i = 0; i < truth->flight_count; i++)
         if (truth->flights[i].fell_with == pid) truth->flights[i].fell_with = 0;
+}
+
+/* An attached worker is not ours to kill: it is given up past its deadline, and may run on. */
+static void done_sent(sim_truth *truth, const wf_slice *slice) {
+    const sim_plan *plan = truth->plan;
+    uint64_t deadline_ns = plan->process_deadline_ns;
+    if (!plan->processes || slice->number < sim_plan_spawned(plan)) return;
+    for (const wf_record *block = slice->head; block; block = block->next) {
+        sim_flight *flight = sim_truth_flight(truth, block);
+        if (!flight || block->status != WF_DONE_TIMEOUT) continue;
+        flight->late = deadline_ns && truth->broker->now_ns - flight->sent_ns >= deadline_ns;
+    }
 }
 
 /* What was not reported comes back unrun, whether it ran or not; who is charged has deserved it. */
@@ -402,6 +416,9 @@ void sim_truth_sent(sim_truth *truth, uint32_t type, const void *body, size_t by
         break;
     case WF_MSG_WORK:
         work_sent(truth, body);
+        break;
+    case WF_MSG_DONE:
+        done_sent(truth, body);
         break;
     case WF_MSG_HELD: {
         sim_log *log;

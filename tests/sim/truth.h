@@ -17,7 +17,7 @@
 #include "broker.h"
 #include "messages.h"
 
-enum { SIM_LANE_OPEN = -1, SIM_LANES = 256, SIM_FLIGHTS_MAX = 1024 };
+enum { SIM_LANE_OPEN = -1, SIM_LANES = 256, SIM_FLIGHTS_MAX = 4096 };
 
 /* A record that is out. */
 typedef struct sim_flight {

@@ -343,6 +343,9 @@ void sim_world_enter(sim_world *world) {
 
 static void note_engine(const sim_world *world) {
     const wf_pool *pool = world->actors[SIM_ENGINE].actor.self;
+    bool any = false;
+    for (uint32_t i = 0; i < pool->worker_count; i++) any = any || pool->workers[i].state != WEFT_WORKER_WAITING;
+    if (!any) sim_seen(SIM_SEEN_NOBODY);
     if (pool->seen.is_held_back) sim_seen(SIM_SEEN_HELD_BACK);
     if (pool->seen.ends[WEFT_END_FENCED]) sim_seen(SIM_SEEN_PROCESS_FENCED);
     if (pool->seen.ends[WEFT_END_TOLD] && !world->stopping) sim_seen(SIM_SEEN_ROLLED);
@@ -447,7 +450,8 @@ static void spawn_process_engine(sim_world *world) {
                                         .poisons = world->script->poisoned};
     sim_processes_begin(world->processes);
     wf_process_engine_options engine = {.manager = SIM_MANAGER,
-                                        .spawned = plan->workers,
+                                        .spawned = sim_plan_spawned(plan),
+                                        .attached_max = plan->attached_max,
                                         .command = "worker",
                                         .directory = "",
                                         .heartbeat_ns = plan->heartbeat_ns,
