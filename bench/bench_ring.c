@@ -202,10 +202,10 @@ static const wf_kafka_ops ops = {descriptors, serve,    consume, consume_stop, h
                                  assign,      unassign, commit,  hold,         seek,   queued,    log_end,
                                  wake,        close_begin, free_door, version};
 
-weft_status __wrap_wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka,
+weft_status __wrap_wf_kafka_open(const wf_setting *settings, size_t count, wf_kafka **ret_kafka,
                                  char **ret_error);
 
-weft_status __wrap_wf_kafka_open(const wf_kafka_setting *settings, size_t count, wf_kafka **ret_kafka,
+weft_status __wrap_wf_kafka_open(const wf_setting *settings, size_t count, wf_kafka **ret_kafka,
                                  char **ret_error) {
     (void)settings, (void)count, (void)ret_error;
     door *self = calloc(1, sizeof *self);

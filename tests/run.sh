@@ -247,7 +247,7 @@ run_fuzzer() { # tier name program
 # The folder of a build, built once. A tier that does not build is one failure.
 build() { # test|asan|tsan|fuzz
     [ -z "${built[$1]:-}" ] || { [ "${built[$1]}" = yes ]; return; }
-    local packages="$WEFT_PACKAGES g++ libcriterion-dev locales prometheus python3-prometheus-client curl python3-zmq systemd" targets="" options=(-DWEFT_TESTS=ON)
+    local packages="$WEFT_PACKAGES g++ libcriterion-dev locales prometheus python3-prometheus-client curl python3-zmq systemd" targets="" options=(-DWEFT_TESTS=ON -DWEFT_BENCH=ON)
     case $1 in
     asan) options+=("-DWEFT_SANITIZE=address,undefined") ;;
     tsan) options+=(-DWEFT_SANITIZE=thread) targets="tests_sim tests_stress" ;;
