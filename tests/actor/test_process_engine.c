@@ -35,9 +35,13 @@ typedef struct workshop {
     wf_peer *worker; /* one that attached itself */
 } workshop;
 
-static void open_workshop(workshop *self) {
+static void choose_directory(workshop *self) {
     *self = (workshop){.directory = "/tmp/weft-engine-XXXXXX"};
     MUST(mkdtemp(self->directory), "no directory");
+}
+
+static void open_workshop(workshop *self) {
+    if (!*self->directory) choose_directory(self);
     wf_process_engine_options options = {.manager = MANAGER,
                                          .attached_max = 1,
                                          .command = "",
@@ -139,7 +143,7 @@ static void report(workshop *self, uint32_t task, const wf_record *record) {
 /* Nobody hears of it meanwhile, and far more PINGs are sent than ZeroMQ keeps for him. */
 Test(process_engine_alone, attached__at_a_record_for_200000_heartbeats__is_there_and_goes_on) {
     enum { HEARTBEATS = 200000 };
-    workshop self;
+    workshop self = {0};
     wf_record first = {.topic = "t", .key_bytes = -1, .value_bytes = -1, .attempt = 1}, second = first, third = first;
     wf_slice slice = {.head = &first, .count = 1};
     second.offset = 1;
@@ -174,9 +178,13 @@ Test(process_engine_alone, attached__at_a_record_for_200000_heartbeats__is_there
     close_workshop(&self);
 }
 
-/* Runs in a child: attaches itself, and lives until it is killed. */
-static void be_worker(workshop *self) {
+/* A child that attaches itself when it is told to, and lives until it is killed. Forked before there are threads. */
+static pid_t fork_worker(workshop *self, int tell_fd) {
+    char word;
+    pid_t pid = fork();
+    if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    MUST(read(tell_fd, &word, 1) == 1, "nobody tells");
     say_hello(self);
     for (;;) pause();
 }
@@ -185,10 +193,12 @@ static void be_worker(workshop *self) {
  * not wake us for ever through it. */
 Test(process_engine_alone, descriptors__held_by_a_forked_child__do_not_wake_the_engine_when_they_are_closed) {
     workshop self;
-    int status;
+    int status, tell[2];
+    choose_directory(&self);
+    MUST(pipe(tell) == 0, "no pipe");
+    pid_t worker = fork_worker(&self, tell[0]);
     open_workshop(&self);
-    pid_t worker = fork();
-    if (worker == 0) be_worker(&self);
+    MUST(write(tell[1], "", 1) == 1, "no word");
     await_sent(&self, WF_MSG_WORKER_UP);
     pid_t bystander = fork();
     if (bystander == 0) {
@@ -201,5 +211,7 @@ Test(process_engine_alone, descriptors__held_by_a_forked_child__do_not_wake_the_
     REQUIRE(is_quiet(&self), "the engine is woken for nothing");
     kill(bystander, SIGKILL);
     REQUIRE(waitpid(bystander, &status, 0) == bystander);
+    close(tell[0]);
+    close(tell[1]);
     close_workshop(&self);
 }
