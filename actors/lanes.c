@@ -21,6 +21,7 @@ struct wf_lane {
     uint32_t virtual_index; /* in virtual_queued */
     uint8_t place;          /* lane_place */
     bool open;              /* no order: stays ready while records are out */
+    bool urged;             /* it stands among the first of the ready ones */
 };
 
 typedef struct wf_lane_entry {
@@ -37,30 +38,19 @@ typedef struct wf_lane_chunk {
 
 /* --- lists */
 
-static void list_push(wf_lane_list *list, wf_lane *lane, lane_place place) {
+/* Behind that one; NULL: first of all. */
+static void list_push_behind(wf_lane_list *list, wf_lane *before, wf_lane *lane, lane_place place) {
     WF_CHECK(lane->place == PLACE_NONE);
     lane->place = (uint8_t)place;
-    lane->next = NULL;
-    lane->prev = list->tail;
-    if (list->tail)
-        list->tail->next = lane;
-    else
-        list->head = lane;
-    list->tail = lane;
+    lane->prev = before;
+    lane->next = before ? before->next : list->head;
+    *(lane->next ? &lane->next->prev : &list->tail) = lane;
+    *(before ? &before->next : &list->head) = lane;
     list->count++;
 }
 
-static void list_push_front(wf_lane_list *list, wf_lane *lane, lane_place place) {
-    WF_CHECK(lane->place == PLACE_NONE);
-    lane->place = (uint8_t)place;
-    lane->prev = NULL;
-    lane->next = list->head;
-    if (list->head)
-        list->head->prev = lane;
-    else
-        list->tail = lane;
-    list->head = lane;
-    list->count++;
+static void list_push(wf_lane_list *list, wf_lane *lane, lane_place place) {
+    list_push_behind(list, list->tail, lane, place);
 }
 
 static void list_remove(wf_lane_list *list, wf_lane *lane) {
@@ -239,10 +229,16 @@ static void count_queued(wf_lanes *lanes, const wf_lane *lane, int64_t records, 
     if (is_stalled(lane)) count_stalled(lanes, lane, records);
 }
 
+static void ready_remove(wf_lanes *lanes, wf_lane *lane) {
+    if (lanes->urged == lane) lanes->urged = lane->prev;
+    lane->urged = false;
+    list_remove(&lanes->ready, lane);
+}
+
 static void lane_leave(wf_lanes *lanes, wf_lane *lane) {
     if (is_stalled(lane)) count_stalled(lanes, lane, -(int64_t)lane->queue.count);
     if (lane->place == PLACE_READY)
-        list_remove(&lanes->ready, lane);
+        ready_remove(lanes, lane);
     else if (lane->place == PLACE_RETRY_READY)
         list_remove(&lanes->retry_ready, lane);
     else if (lane->place == PLACE_PARKED)
@@ -371,7 +367,7 @@ static bool take_from(wf_lanes *lanes, wf_lane *lane, const wf_take *take, uint3
         if (retry && taken > 0) break;
         if (slice->count > 0 && slice->bytes + (uint64_t)head->block_bytes > take->bytes_max) {
             /* A lane that found no room keeps its turn; at the end of the list small records could pass it for ever. */
-            if (taken == 0) list_push_front(&lanes->ready, lane, PLACE_READY);
+            if (taken == 0) list_push_behind(&lanes->ready, NULL, lane, PLACE_READY);
             lane_settle(lanes, lane);
             return false;
         }
@@ -418,7 +414,7 @@ void wf_lanes_take(wf_lanes *lanes, const wf_take *take, wf_chain *ret_slice) {
     while (rounds-- > 0 && lanes->ready.head && ret_slice->count < take->records_max) {
         wf_lane *lane = lanes->ready.head;
         prefetch_lane(lane->next);
-        list_remove(&lanes->ready, lane);
+        ready_remove(lanes, lane);
         if (!take_from(lanes, lane, take, lane_limit(lane, take, ret_slice), ret_slice)) break;
     }
 }
@@ -489,9 +485,11 @@ void wf_lanes_expire(wf_lanes *lanes, uint64_t now_ns) {
 void wf_lanes_urge(wf_lanes *lanes, wf_record *record) {
     wf_lane *lane = record->lane;
     if (record->state != WF_RECORD_QUEUED || lane->place != PLACE_READY || lane->queue.head != record) return;
-    if (lanes->ready.head == lane) return;
-    list_remove(&lanes->ready, lane);
-    list_push_front(&lanes->ready, lane, PLACE_READY);
+    if (lane->urged) return;
+    ready_remove(lanes, lane);
+    list_push_behind(&lanes->ready, lanes->urged, lane, PLACE_READY);
+    lane->urged = true;
+    lanes->urged = lane;
 }
 
 void wf_lanes_unpark(wf_lanes *lanes, uint32_t slot) {

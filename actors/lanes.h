@@ -13,7 +13,8 @@
  * 2. Within a lane records leave in the order in which they came; what is given back goes to the front, in order.
  * 3. A lane is in exactly one place: the ready list, the retry list, the retry heap, its slot's parked list, or none
  * (busy).
- * 4. Ready lanes are served round-robin; an urged lane goes first.
+ * 4. Ready lanes are served round-robin; urged lanes go first, in the order in which they were urged, so that none of
+ * them waits for ever while another is urged again and again.
  * 5. A record that waits for a retry holds nothing but its own lane and its place in the queue.
  */
 #ifndef WF_LANES_H
@@ -58,6 +59,7 @@ typedef struct wf_lanes {
     wf_lane *free_lanes;
     struct wf_lane_chunk *chunks;
     wf_lane_list ready;       /* first attempts */
+    wf_lane *urged;           /* the last of the urged lanes, which stand first in it; NULL: none does */
     wf_lane_list retry_ready; /* lanes whose head was tried before, and is due */
     wf_lane **heap;           /* lanes that wait for a retry, by time */
     uint32_t heap_count;

@@ -89,7 +89,12 @@ static void settle(lanes_model *model, model_lane *lane) {
 }
 
 static void leave(lanes_model *model, model_lane *lane) {
-    if (lane->place == MODEL_READY) cut(&model->ready, find(&model->ready, lane));
+    if (lane->place == MODEL_READY) {
+        size_t at = find(&model->ready, lane);
+        if (at < model->urged) model->urged--;
+        cut(&model->ready, at);
+    }
+    lane->urged = false;
     if (lane->place == MODEL_RETRY_READY) cut(&model->retry_ready, find(&model->retry_ready, lane));
     if (lane->place == MODEL_PARKED) cut(&model->parked[lane->slot], find(&model->parked[lane->slot], lane));
     lane->place = MODEL_BUSY;
@@ -151,6 +156,7 @@ static bool take_from(lanes_model *model, model_lane *lane, uint64_t limit, taki
             }
             lane->place = MODEL_READY; /* it keeps its turn, and the count of its passes */
             insert(&model->ready, 0, lane);
+            if (model->urged) model->urged++;
             return true;
         }
         if (model->stopped[lane->slot] || !at->take->admit(at->take->context, record)) {
@@ -241,9 +247,11 @@ void model_expire(lanes_model *model, uint64_t now_ns) {
 void model_urge(lanes_model *model, const wf_record *record) {
     model_lane *lane = model->lane_of[model_id(record)];
     if (lane->place != MODEL_READY || lane->queue.count == 0 || head_of(lane) != record) return;
+    if (lane->urged) return;
     leave(model, lane);
-    for (size_t i = 0; i < model->ready.count; i++) ((model_lane *)model->ready.items[i])->passes_max++;
-    enter(lane, &model->ready, MODEL_READY, 0);
+    for (size_t i = model->urged; i < model->ready.count; i++) ((model_lane *)model->ready.items[i])->passes_max++;
+    enter(lane, &model->ready, MODEL_READY, model->urged++);
+    lane->urged = true;
 }
 
 void model_unpark(lanes_model *model, uint32_t slot) {

@@ -25,6 +25,7 @@ typedef struct model_lane {
     uint64_t name; /* of the ordering key; unique within its slot */
     bool open;
     model_place place;
+    bool urged;
     uint64_t retry_ns;
     model_list queue;     /* wf_record, in order */
     model_list out;       /* wf_record, in the order in which they left */
@@ -38,6 +39,7 @@ typedef struct lanes_model {
     uint64_t lonely; /* names given to lanes of single records so far */
     model_list lanes;
     model_list ready;
+    size_t urged; /* so many at its beginning were urged */
     model_list retry_ready;
     model_list parked[MODEL_SLOTS];
     bool stopped[MODEL_SLOTS];

@@ -481,6 +481,23 @@ Test(lanes, urge__head_of_a_ready_lane__goes_first) {
     wf_lanes_deinit(&set.lanes);
 }
 
+/* With one key in each partition every lane is urged again whenever it is ready: nobody may wait for ever for it. */
+Test(lanes, urge__again_and_again__each_has_its_turn) {
+    small set;
+    begin_small(&set, WF_ORDER_KEY);
+    for (int i = 0; i < 6; i++) add(&set, i, 20 + (uint64_t)(i % 3), 10);
+    for (int i = 2; i >= 0; i--) wf_lanes_urge(&set.lanes, &set.records[i]);
+
+    for (int i = 2; i >= 0; i--) {
+        wf_chain slice = take(&set, 1, 1000);
+        REQUIRE(slice.head == &set.records[i], "turn %d", i);
+        wf_lanes_finish(&set.lanes, slice.head);
+        wf_lanes_urge(&set.lanes, &set.records[i + 3]);
+    }
+    REQUIRE(take(&set, 1, 1000).head == &set.records[5]);
+    wf_lanes_deinit(&set.lanes);
+}
+
 Test(lanes, next_retry__for_ever__never_comes_due) {
     small set;
     begin_small(&set, WF_ORDER_KEY);
