@@ -206,6 +206,7 @@ static void rule_headers(const source *file) {
         {"zmq", "runtime/peers.c"},
         {"librdkafka/", "actors/kafka.c"},
         {"librdkafka/", "actors/kafka_judge.c"},
+        {"librdkafka/", "actors/kafka_list.c"},
         {"librdkafka/", "actors/embedded.c"},
         {"xxhash.h", "runtime/hash.c"},
         {"xxhash.h", "proto/metadata.c"},
