@@ -5,29 +5,7 @@
 #include <string.h>
 
 #include "check.h"
-
-/* Where a lane is (invariant 3). */
-typedef enum lane_place { PLACE_NONE = 0, PLACE_READY, PLACE_RETRY_READY, PLACE_HEAP, PLACE_PARKED } lane_place;
-
-struct wf_lane {
-    wf_lane *prev;
-    wf_lane *next;
-    wf_chain queue;
-    uint64_t key;
-    uint64_t retry_ns; /* in the heap: when it is due */
-    uint32_t slot;
-    uint32_t out; /* records taken and not finished */
-    uint32_t heap_index;
-    uint32_t virtual_index; /* in virtual_queued */
-    uint8_t place;          /* lane_place */
-    bool open;              /* no order: stays ready while records are out */
-    bool urged;             /* it stands among the first of the ready ones */
-};
-
-typedef struct wf_lane_entry {
-    uint64_t key; /* 0: empty */
-    wf_lane *lane;
-} wf_lane_entry;
+#include "lanes_inside.h"
 
 enum { CHUNK_LANES = 256, TABLE_FIRST = 1024, AHEAD_ENTRIES = 12, AHEAD_LANES = 6 };
 
@@ -120,12 +98,6 @@ static void heap_remove(wf_lanes *lanes, wf_lane *lane) {
 
 /* --- table */
 
-static uint32_t table_find(const wf_lanes *lanes, uint64_t key) {
-    uint32_t index = (uint32_t)key & lanes->table_mask;
-    while (lanes->table[index].key != 0 && lanes->table[index].key != key) index = (index + 1) & lanes->table_mask;
-    return index;
-}
-
 static void table_grow(wf_lanes *lanes) {
     wf_lane_entry *old = lanes->table;
     uint32_t old_count = lanes->table_mask + 1;
@@ -133,13 +105,13 @@ static void table_grow(wf_lanes *lanes) {
     WF_CHECK(lanes->table != NULL);
     lanes->table_mask = 2 * old_count - 1;
     for (uint32_t i = 0; i < old_count; i++)
-        if (old[i].key) lanes->table[table_find(lanes, old[i].key)] = old[i];
+        if (old[i].key) lanes->table[wf_lanes_table_find(lanes, old[i].key)] = old[i];
     free(old);
 }
 
 /* Backward-shift deletion: no tombstones, so the table never degrades. */
 static void table_remove(wf_lanes *lanes, uint64_t key) {
-    uint32_t hole = table_find(lanes, key);
+    uint32_t hole = wf_lanes_table_find(lanes, key);
     WF_CHECK(lanes->table[hole].key == key);
     for (uint32_t i = (hole + 1) & lanes->table_mask; lanes->table[i].key != 0; i = (i + 1) & lanes->table_mask) {
         uint32_t home = (uint32_t)lanes->table[i].key & lanes->table_mask;
@@ -205,13 +177,9 @@ static uint64_t lane_key(const wf_lanes *lanes, const wf_record *record) {
 
 static wf_lane *lane_of(wf_lanes *lanes, const wf_record *record) {
     uint64_t key = lane_key(lanes, record);
-    uint32_t entry = table_find(lanes, key);
+    uint32_t entry = wf_lanes_table_find(lanes, key);
     wf_lane *lane = lanes->table[entry].lane;
     return lane ? lane : lane_new(lanes, key, record->slot, is_open(lanes, record), entry);
-}
-
-static bool is_stalled(const wf_lane *lane) {
-    return lane->place == PLACE_HEAP || lane->place == PLACE_PARKED;
 }
 
 static void count_stalled(wf_lanes *lanes, const wf_lane *lane, int64_t records) {
@@ -226,7 +194,7 @@ static void count_queued(wf_lanes *lanes, const wf_lane *lane, int64_t records, 
     lanes->virtual_queued[lane->virtual_index] += (uint32_t)records;
     slot->queued += (uint64_t)records;
     slot->queued_bytes += (uint64_t)bytes;
-    if (is_stalled(lane)) count_stalled(lanes, lane, records);
+    if (wf_lane_is_stalled(lane)) count_stalled(lanes, lane, records);
 }
 
 static void ready_remove(wf_lanes *lanes, wf_lane *lane) {
@@ -236,7 +204,7 @@ static void ready_remove(wf_lanes *lanes, wf_lane *lane) {
 }
 
 static void lane_leave(wf_lanes *lanes, wf_lane *lane) {
-    if (is_stalled(lane)) count_stalled(lanes, lane, -(int64_t)lane->queue.count);
+    if (wf_lane_is_stalled(lane)) count_stalled(lanes, lane, -(int64_t)lane->queue.count);
     if (lane->place == PLACE_READY)
         ready_remove(lanes, lane);
     else if (lane->place == PLACE_RETRY_READY)
@@ -401,6 +369,17 @@ static void prefetch_lane(const wf_lane *next) {
     __builtin_prefetch(next->next, 1);
 }
 
+/* The ready lane that comes next (invariant 4). */
+static wf_lane *next_ready(wf_lanes *lanes) {
+    bool others = lanes->urged && lanes->urged->next;
+    if (others && lanes->urged_in_row == WF_LANES_URGED_MAX) {
+        lanes->urged_in_row = 0;
+        return lanes->urged->next;
+    }
+    lanes->urged_in_row = others ? lanes->urged_in_row + 1 : 0;
+    return lanes->ready.head;
+}
+
 void wf_lanes_take(wf_lanes *lanes, const wf_take *take, wf_chain *ret_slice) {
     *ret_slice = (wf_chain){0};
     /* One retry at most; one that may not start now makes way for the next. */
@@ -412,7 +391,7 @@ void wf_lanes_take(wf_lanes *lanes, const wf_take *take, wf_chain *ret_slice) {
     /* An open lane that goes back to the end of the list must not be met twice. */
     uint32_t rounds = lanes->ready.count;
     while (rounds-- > 0 && lanes->ready.head && ret_slice->count < take->records_max) {
-        wf_lane *lane = lanes->ready.head;
+        wf_lane *lane = next_ready(lanes);
         prefetch_lane(lane->next);
         ready_remove(lanes, lane);
         if (!take_from(lanes, lane, take, lane_limit(lane, take, ret_slice), ret_slice)) break;
@@ -431,7 +410,7 @@ void wf_lanes_finish(wf_lanes *lanes, wf_record *record) {
 static void give_back_alone(wf_lanes *lanes, wf_record *record, uint64_t retry_ns) {
     uint64_t key = mix(retry_name ^ (uint64_t)record->offset, record->slot);
     uint32_t entry;
-    while (lanes->table[entry = table_find(lanes, key)].lane) key = key + 1 ? key + 1 : 1;
+    while (lanes->table[entry = wf_lanes_table_find(lanes, key)].lane) key = key + 1 ? key + 1 : 1;
     wf_lane *lane = lane_new(lanes, key, record->slot, false, entry);
     record->lane = lane;
     record->flags &= (uint8_t)~WF_RECORD_ANY_ORDER;
@@ -556,43 +535,4 @@ void wf_lanes_cut(wf_lanes *lanes, wf_record *record, wf_chain *ret_cut) {
     WF_CHECK(ret_cut->head == record);
     count_queued(lanes, lane, -(int64_t)ret_cut->count, -(int64_t)ret_cut->bytes);
     lane_settle(lanes, lane);
-}
-
-/* --- checks for tests */
-
-static void check_list(const wf_lane_list *list, lane_place place) {
-    uint32_t count = 0;
-    for (const wf_lane *lane = list->head; lane; lane = lane->next, count++) {
-        WF_CHECK(lane->place == (uint8_t)place);
-        WF_CHECK(lane->queue.count > 0);
-        WF_CHECK_IMPLIES(lane->out > 0, lane->open);
-    }
-    WF_CHECK(count == list->count);
-}
-
-void wf_lanes_check(const wf_lanes *lanes) {
-    check_list(&lanes->ready, PLACE_READY);
-    check_list(&lanes->retry_ready, PLACE_RETRY_READY);
-    uint64_t queued = 0, stalled = 0;
-    for (uint32_t i = 0; i < lanes->slot_count; i++) {
-        check_list(&lanes->slots[i].parked, PLACE_PARKED);
-        queued += lanes->slots[i].queued;
-        stalled += lanes->slots[i].stalled;
-    }
-    WF_CHECK(queued == lanes->queued && stalled == lanes->stalled);
-    uint64_t in_table = 0, stalled_in_table = 0;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i <= lanes->table_mask; i++) {
-        const wf_lane *lane = lanes->table[i].lane;
-        if (!lane) continue;
-        count++;
-        in_table += lane->queue.count;
-        if (is_stalled(lane)) stalled_in_table += lane->queue.count;
-        WF_CHECK(lane->queue.count > 0 || lane->out > 0);
-        WF_CHECK_IMPLIES(lane->place == PLACE_NONE, lane->out > 0);
-        WF_CHECK(lane->key == lanes->table[i].key && table_find(lanes, lane->key) == i);
-    }
-    WF_CHECK(count == lanes->lane_count && in_table == lanes->queued && stalled_in_table == stalled);
-    for (uint32_t i = 1; i < lanes->heap_count; i++)
-        WF_CHECK(lanes->heap[(i - 1) / 2]->retry_ns <= lanes->heap[i]->retry_ns);
 }

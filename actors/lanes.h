@@ -13,8 +13,8 @@
  * 2. Within a lane records leave in the order in which they came; what is given back goes to the front, in order.
  * 3. A lane is in exactly one place: the ready list, the retry list, the retry heap, its slot's parked list, or none
  * (busy).
- * 4. Ready lanes are served round-robin; urged lanes go first, in the order in which they were urged, so that none of
- * them waits for ever while another is urged again and again.
+ * 4. Ready lanes are served round-robin; urged lanes go first, in the order in which they were urged, and after
+ * WF_LANES_URGED_MAX of them in a row one of the others: nobody waits for ever while some are urged again and again.
  * 5. A record that waits for a retry holds nothing but its own lane and its place in the queue.
  */
 #ifndef WF_LANES_H
@@ -30,6 +30,8 @@
 typedef enum wf_ordering { WF_ORDER_KEY = 0, WF_ORDER_PARTITION, WF_ORDER_UNORDERED } wf_ordering;
 
 typedef struct wf_lane wf_lane;
+
+enum { WF_LANES_URGED_MAX = 4 };
 
 typedef struct wf_lane_list {
     wf_lane *head;
@@ -60,6 +62,7 @@ typedef struct wf_lanes {
     struct wf_lane_chunk *chunks;
     wf_lane_list ready;       /* first attempts */
     wf_lane *urged;           /* the last of the urged lanes, which stand first in it; NULL: none does */
+    uint32_t urged_in_row;    /* taken while others were ready */
     wf_lane_list retry_ready; /* lanes whose head was tried before, and is due */
     wf_lane **heap;           /* lanes that wait for a retry, by time */
     uint32_t heap_count;

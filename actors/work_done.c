@@ -204,6 +204,7 @@ static void settle(wf_work_manager_state *self, weft_env *env, wf_record *record
     record->pending = 0;
     wf_work_take_credit_back(self, record);
     wf_chain_push(back, record);
+    if (slot->head == record) wf_work_note_head(self, slot); /* its lane stands behind all others now */
 }
 
 static void give_back(wf_work_manager_state *self, wf_chain *back, uint64_t *retry_ns) {

@@ -199,6 +199,29 @@ Test(work_manager, first_record_of_a_partition__passes_the_backlog_of_the_others
     desk_end(&desk);
 }
 
+/* A worker died, say. The other partition's next record is urged with every slice that comes back. */
+Test(work_manager, blocking_record__comes_back_unrun__goes_before_the_backlog_of_its_partition) {
+    work_desk desk;
+    wf_work_manager_options options = desk_options();
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    desk_assign(&desk, 1, 0, NULL, 0);
+    desk_feed(&desk, 0, 0, own_keys, 8);
+    desk_feed(&desk, 1, 0, own_keys, 8);
+    wf_slice first = work(&desk), second = work(&desk), slice = first;
+    REQUIRE(first.head->slot == 0 && first.head->offset == 0);
+    desk_done(&desk, first, WF_DONE_UNRUN);
+    desk_done(&desk, second, WF_DONE_SUCCESS);
+    int taken = 0;
+    for (slice = work(&desk); slice.head->slot != 0 || slice.head->offset != 0; slice = work(&desk), taken++)
+        desk_done(&desk, slice, WF_DONE_SUCCESS);
+    REQUIRE(taken <= 2, "%d others went before it", taken);
+    desk_done(&desk, slice, WF_DONE_SUCCESS);
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    desk_end(&desk);
+}
+
 /* Of keys that may run, as many as all workers can hold, and no fewer than 1,024. */
 Test(work_manager, enough__more_keys_ready_than_workers_hold__said_until_a_quarter_is_gone) {
     work_desk desk;

@@ -174,6 +174,14 @@ static bool take_from(lanes_model *model, model_lane *lane, uint64_t limit, taki
     return false;
 }
 
+/* The first one that is not urged has its turn after some that are. */
+static model_lane *next_ready(lanes_model *model) {
+    bool others = model->urged && model->urged < model->ready.count;
+    bool is_due = others && model->urged_in_row == WF_LANES_URGED_MAX;
+    model->urged_in_row = others && !is_due ? model->urged_in_row + 1 : 0;
+    return model->ready.items[is_due ? model->urged : 0];
+}
+
 void model_take(lanes_model *model, const wf_take *take, model_list *ret_records) {
     taking at = {.take = take, .slice = ret_records};
     ret_records->count = 0;
@@ -184,7 +192,7 @@ void model_take(lanes_model *model, const wf_take *take, model_list *ret_records
     }
     for (size_t rounds = model->ready.count; rounds && model->ready.count && ret_records->count < take->records_max;
          rounds--) {
-        model_lane *lane = model->ready.items[0];
+        model_lane *lane = next_ready(model);
         uint64_t limit = take->records_max - ret_records->count;
         if (!lane->open && ret_records->count == 0 && take->lane_max > limit) limit = take->lane_max;
         if (!lane->open && take->one_per_lane) limit = 1;
@@ -252,6 +260,7 @@ void model_urge(lanes_model *model, const wf_record *record) {
     for (size_t i = model->urged; i < model->ready.count; i++) ((model_lane *)model->ready.items[i])->passes_max++;
     enter(lane, &model->ready, MODEL_READY, model->urged++);
     lane->urged = true;
+    lane->passes_max += lane->passes_max / WF_LANES_URGED_MAX + 1; /* of those that are not urged */
 }
 
 void model_unpark(lanes_model *model, uint32_t slot) {

@@ -40,6 +40,7 @@ typedef struct lanes_model {
     model_list lanes;
     model_list ready;
     size_t urged; /* so many at its beginning were urged */
+    size_t urged_in_row;
     model_list retry_ready;
     model_list parked[MODEL_SLOTS];
     bool stopped[MODEL_SLOTS];

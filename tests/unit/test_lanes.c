@@ -498,6 +498,19 @@ Test(lanes, urge__again_and_again__each_has_its_turn) {
     wf_lanes_deinit(&set.lanes);
 }
 
+Test(lanes, urge__others_are_ready_too__one_of_them_after_four) {
+    small set;
+    begin_small(&set, WF_ORDER_KEY);
+    int taken = 0;
+    add(&set, 0, 20, 10);
+    for (int i = 1; i <= WF_LANES_URGED_MAX + 1; i++) add(&set, i, 20 + (uint64_t)i, 10);
+    for (int i = 1; i <= WF_LANES_URGED_MAX + 1; i++) wf_lanes_urge(&set.lanes, &set.records[i]);
+
+    while (take(&set, 1, 1000).head != &set.records[0]) taken++;
+    REQUIRE_EQ(taken, WF_LANES_URGED_MAX);
+    wf_lanes_deinit(&set.lanes);
+}
+
 Test(lanes, next_retry__for_ever__never_comes_due) {
     small set;
     begin_small(&set, WF_ORDER_KEY);
