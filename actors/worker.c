@@ -40,7 +40,8 @@ enum {
 };
 
 typedef struct task {
-    uint8_t *frame;
+    wf_kept *kept;
+    const void *frame; /* in it */
     size_t bytes;
     wf_wire_header header;
     bool cancelled;
@@ -193,12 +194,12 @@ static bool learn_topic(uint32_t number, const char *text, size_t bytes) {
     return self.topics[number] != NULL;
 }
 
-static bool keep_work(const wf_wire_header *header, const void *frame, size_t bytes) {
+static bool keep_work(const wf_wire_header *header) {
     if (self.task_count == TASKS_MAX) return false;
-    uint8_t *copy = malloc(bytes);
-    if (!copy) return false;
-    memcpy(copy, frame, bytes);
-    self.tasks[self.task_count++] = (task){.frame = copy, .bytes = bytes, .header = *header};
+    task now = {.kept = wf_peer_keep(self.peer), .header = *header};
+    if (!now.kept) return false;
+    now.frame = wf_kept_frame(now.kept, &now.bytes);
+    self.tasks[self.task_count++] = now;
     return true;
 }
 
@@ -215,7 +216,7 @@ static bool on_frame(const void *frame, size_t bytes) {
     const char *why;
     if (wf_wire_open(frame, bytes, &header, &why) != WEFT_OK) return false;
     wf_wire_type type = (wf_wire_type)header.type;
-    if (type == WF_WIRE_WORK) return keep_work(&header, frame, bytes);
+    if (type == WF_WIRE_WORK) return keep_work(&header);
     if (type == WF_WIRE_PING) return say(WF_WIRE_PONG, header.task);
     if (type == WF_WIRE_CANCEL) {
         for (unsigned i = 0; i < self.task_count; i++)
@@ -332,7 +333,7 @@ static bool run_task(void) {
 }
 
 static void forget_task(void) {
-    free(self.tasks[0].frame);
+    wf_kept_free(self.tasks[0].kept);
     self.task_count--;
     memmove(self.tasks, self.tasks + 1, self.task_count * sizeof self.tasks[0]);
 }

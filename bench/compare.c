@@ -13,7 +13,7 @@
 static const double NOISE = 0.05;
 enum { SAMPLES_ENOUGH = 3 };
 
-typedef enum verdict { SAME = 0, FASTER, SLOWER, UNKNOWN } verdict;
+typedef enum verdict { SAME = 0, FASTER, SLOWER, BROKEN, UNKNOWN } verdict;
 
 static verdict judge_rates(const stats_spread *a, size_t a_count, const stats_spread *b, size_t b_count) {
     double ratio = b->median / a->median;
@@ -24,14 +24,16 @@ static verdict judge_rates(const stats_spread *a, size_t a_count, const stats_sp
 }
 
 static verdict compare_entry(const json_t *a, const json_t *b) {
-    static const char *const texts[] = {"within noise", "FASTER", "SLOWER", "too few runs to say"};
+    static const char *const texts[] = {"within noise", "FASTER", "SLOWER", "BROKEN: no valid run in the second",
+                                        "too few runs to say"};
     stats_spread first = {0}, second = {0};
     const char *name = results_text(a, "run_name");
     size_t first_count = results_spread(a, "work_tps", &first),
            second_count = b ? results_spread(b, "work_tps", &second) : 0;
+    bool is_broken = b && first_count > 0 && second_count == 0;
     if (first_count == 0 || second_count == 0) {
-        printf("%-34s %s\n", name, !b ? "only in the first" : "no valid run in one of them");
-        return UNKNOWN;
+        printf("%-34s %s\n", name, is_broken ? texts[BROKEN] : b ? "no valid run in the first" : "only in the first");
+        return is_broken ? BROKEN : UNKNOWN;
     }
     verdict found = judge_rates(&first, first_count, &second, second_count);
     printf("%-34s %9.1f (%.1f-%.1f) %9.1f (%.1f-%.1f)  %5.2f (%.2f-%.2f)  %s\n", name, first.median / 1e3,
@@ -60,7 +62,7 @@ int compare_main(int argc, char **argv) {
         return 2;
     }
     json_t *a = results_read(argv[0]), *b = a ? results_read(argv[1]) : NULL, *entry;
-    bool slower = false;
+    bool worse = false;
     size_t index, met = 0;
     if (!a || !b) {
         json_decref(a);
@@ -71,10 +73,11 @@ int compare_main(int argc, char **argv) {
     json_array_foreach(json_object_get(a, "results"), index, entry) {
         const json_t *other = results_entry(b, results_text(entry, "run_name"));
         met += other != NULL;
-        slower |= compare_entry(entry, other) == SLOWER;
+        verdict found = compare_entry(entry, other);
+        worse |= found == SLOWER || found == BROKEN;
     }
     json_decref(a);
     json_decref(b);
     if (met == 0) fputs("weft-bench: the files have no run in common\n", stderr);
-    return met == 0 ? 2 : slower;
+    return met == 0 ? 2 : worse;
 }

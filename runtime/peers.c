@@ -208,6 +208,29 @@ bool wf_peer_receive(wf_peer *peer, int64_t timeout_ms, const void **ret_frame, 
     return true;
 }
 
+struct wf_kept {
+    zmq_msg_t message;
+};
+
+wf_kept *wf_peer_keep(wf_peer *peer) {
+    wf_kept *kept = malloc(sizeof *kept);
+    if (!kept) return NULL;
+    zmq_msg_init(&kept->message);
+    zmq_msg_move(&kept->message, &peer->in);
+    return kept;
+}
+
+const void *wf_kept_frame(wf_kept *kept, size_t *ret_bytes) {
+    *ret_bytes = zmq_msg_size(&kept->message);
+    return zmq_msg_data(&kept->message);
+}
+
+void wf_kept_free(wf_kept *kept) {
+    if (!kept) return;
+    zmq_msg_close(&kept->message);
+    free(kept);
+}
+
 bool wf_peer_send(wf_peer *peer, const void *frame, size_t bytes) {
     int result;
     do result = zmq_send(peer->socket, frame, bytes, ZMQ_DONTWAIT);

@@ -54,6 +54,12 @@ void wf_peer_close(wf_peer **peer);
 
 /* The next frame; valid until the next call. False: none came within `timeout_ms` (-1: no limit). */
 bool wf_peer_receive(wf_peer *peer, int64_t timeout_ms, const void **ret_frame, size_t *ret_bytes);
+
+/* The frame that came last, kept where it lies, however large it is. NULL: no memory, and it is still there. */
+typedef struct wf_kept wf_kept;
+wf_kept *wf_peer_keep(wf_peer *peer);
+const void *wf_kept_frame(wf_kept *kept, size_t *ret_bytes);
+void wf_kept_free(wf_kept *kept);
 bool wf_peer_send(wf_peer *peer, const void *frame, size_t bytes);
 
 #endif

@@ -52,14 +52,14 @@ static int run(folder *self, const char *before, const char *arguments) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Results with one entry for each name, with the same rates. */
+/* Results with one entry for each name, with the same rates; none: a run that failed. */
 static void put_results(const folder *self, const char *file, const char *name, const char *rates, const char *more) {
     char text[4000], samples[2000] = "", copy[200], *rest = copy;
     snprintf(copy, sizeof copy, "%s", rates);
     for (char *rate; (rate = strsep(&rest, " "));) {
         size_t used = strlen(samples);
-        snprintf(samples + used, sizeof samples - used, "%s{\"error\": null, \"work_tps\": %s}", used ? ", " : "",
-                 rate);
+        snprintf(samples + used, sizeof samples - used, "%s{\"error\": %s, \"work_tps\": %s}", used ? ", " : "",
+                 *rate ? "null" : "\"stalled\"", *rate ? rate : "null");
     }
     snprintf(
         text, sizeof text,
@@ -84,6 +84,7 @@ Test(bench_files, compare__by_noise_and_not_by_hope) {
         {"100 101 102", "104 103 103.5", "within noise", 0}, /* apart, but by less than runs of one program are */
         {"90 100 110", "105 120 130", "within noise", 0},    /* much, but they overlap */
         {"100 101", "50 51 52", "too few runs to say", 0},   {"100 101 102", "50 51", "too few runs to say", 0},
+        {"100 101 102", "", "BROKEN", 1},                    {"", "100 101 102", "no valid run in the first", 0},
     };
     folder self;
     folder_open(&self);
