@@ -136,7 +136,7 @@ const char *__tsan_default_options(void) {
 }
 
 void sim_run_init(const char *program) {
-    sim_runner_now = (sim_runner){.program = program, .steps_max = 1000000};
+    sim_runner_now = (sim_runner){.program = program, .steps_max = 2000000};
     signal(SIGABRT, on_signal);
     signal(SIGSEGV, on_signal);
 }
