@@ -59,9 +59,10 @@ part() {
     pending-10ms-1000) # memory with 1,000 in flight
         args=(--num-messages "$(records 400000)" --concurrency 2 --pending 1000 --workloads sleep --worker-sleep-ms 10
             --modes pending --value-bytes 1000 --label 10ms-v1000 --observe light) ;;
-    hot-key) # half of the records are of one key
+    hot-key) # half of the records are of one key; the hot partition would come half a second after the first one, when a
+        # request that has nothing to bring any more ends (fetch.wait.max.ms)
         args=(--num-messages "$(records 8000)" --key-distribution hot --concurrency 4 --workloads sleep
-            --worker-sleep-ms 1 --modes floor,async --label hot) ;;
+            --worker-sleep-ms 1 --modes floor,async --label hot --set kafka.fetch.wait.max.ms=50) ;;
     latency) # at a rate that is far from the limit, and the cost of idling after it
         args=(--num-messages "$(records 14000)" --rate 2000 --concurrency 4 --workers 2 --idle-sec 3
             --modes raw-poll,async,inline,process --label 2000) ;;

@@ -125,7 +125,7 @@ Test(workers, lane_size__is_never_less_than_the_slice_nor_more_than_the_limit) {
         REQUIRE(lane >= size && lane <= 100, "%f", handler_ns);
     }
     workers.handler_ns = 1e6;
-    REQUIRE_EQ(wf_workers_lane_size(&workers, 1), 4);
+    REQUIRE_EQ(wf_workers_lane_size(&workers, 1), 16);
     wf_workers_deinit(&workers);
 }
 
