@@ -231,21 +231,46 @@ Test(work_manager, enough__more_keys_ready_than_workers_hold__said_until_a_quart
     options.slice_max_records = 1;
     desk_start(&desk, &options, 1);
     desk_assign(&desk, 0, 0, NULL, 0);
+    wf_slice slice;
     for (uint64_t i = 0; i < 1030; i++) keys[i] = i + 1;
-    desk_feed(&desk, 0, 0, keys, 1026); /* two of them are with the worker */
+    desk_feed(&desk, 0, 0, keys, 1030);
+    desk_collect(&desk);
+    REQUIRE(!desk.enough, "nobody knows how fast the handler is");
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
+    desk_feed(&desk, 0, 1030, keys, 1026); /* two of them are with the worker */
     desk_collect(&desk);
     REQUIRE(!desk.enough);
-    desk_feed(&desk, 0, 1026, keys + 1026, 1);
+    desk_feed(&desk, 0, 2056, keys + 1026, 1);
     desk_collect(&desk);
     REQUIRE(desk.enough);
 
-    wf_slice slice;
     for (waiting = 1025; desk_work(&desk, &slice); waiting--) {
         if (!desk.enough && told_at == 0) told_at = waiting;
         desk_done(&desk, slice, WF_DONE_SUCCESS);
         desk_collect(&desk);
     }
     REQUIRE_EQ(told_at, 768);
+    desk_end(&desk);
+}
+
+/* Half a second for each record: who comes next is better known early. */
+Test(work_manager, enough__slow_handler__never) {
+    work_desk desk;
+    uint64_t keys[2000];
+    wf_work_manager_options options = desk_options();
+    options.slice_max_records = 1;
+    desk_start(&desk, &options, 1);
+    desk_assign(&desk, 0, 0, NULL, 0);
+    for (uint64_t i = 0; i < 2000; i++) keys[i] = i + 1;
+    desk_feed(&desk, 0, 0, keys, 2000);
+    wf_slice slice;
+    for (int i = 0; i < 50 && desk_work(&desk, &slice); i++) {
+        desk_advance_ms(&desk, 500);
+        desk_done(&desk, slice, WF_DONE_SUCCESS);
+    }
+    desk_collect(&desk);
+    REQUIRE(!desk.enough);
+    while (desk_work(&desk, &slice)) desk_done(&desk, slice, WF_DONE_SUCCESS);
     desk_end(&desk);
 }
 

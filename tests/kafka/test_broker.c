@@ -112,8 +112,8 @@ Test(broker, transactions__aborted_and_committed__leave_holes) {
     producer_commit(producer);
     producer_close(producer);
 
-    /* 0 record, 1 marker, 2 aborted, 3 marker, 4 record, 5 marker. The broker answers a commit before it has written the
-     * marker; until then the log ends before the transaction. The suite's time-out ends a wait for nothing. */
+    /* 0 record, 1 marker, 2 aborted, 3 marker, 4 record, 5 marker. The broker answers a commit before it has written
+     * the marker; until then the log ends before the transaction. The suite's time-out ends a wait for nothing. */
     do topic_ends(bootstrap(), topic, 0, &first, &end);
     while (end < 6);
     cr_assert(eq(i64, end, 6));
