@@ -13,8 +13,8 @@ static const double slice_idle_ns = 200e3;
  * handler's: slices must be long against it, or they stay short for ever. */
 static const double slice_idle_remote_ns = 1e6;
 static const double slice_busy_ns = 2e6;
-/* Of one key: each of its slices waits a while in line, about 2 ms with handlers of 1 ms and four threads. Half of 8,000
- * records on one key: 12 % over bare sleeps with 4 ms, 6 % with 10, 3 % with 20. */
+/* Of one key: each of its slices waits a while in line, about 2 ms with handlers of 1 ms and four threads. Half of
+ * 8,000 records on one key: 12 % over bare sleeps with 4 ms, 6 % with 10, 3 % with 20. */
 static const double lane_slice_ns = 16e6;
 /* Beyond this a second slice in a worker's hand gains nothing and is unfair to its records. */
 static const double second_slice_handler_ns = 5e6;
