@@ -297,6 +297,14 @@ run_workers() { # tier folder
     WEFT_TEST_TRAIL_WORKER="$made/go/trail" run_named "${crashes[@]}" crashes_go "${crash[@]}"
 }
 
+# What the system tier asks of worker processes on the mock cluster, on the real broker too.
+run_workers_on_kafka() { # tier folder
+    local name
+    for name in process_engine process_life worker_peers; do
+        WEFT_TEST_STAGE=kafka run_named run_criterion "$1" "kafka_$name" "$PWD/$2/tests/system/test_$name"
+    done
+}
+
 start_broker() {
     local answer
     [ -z "${WEFT_TEST_KAFKA_BOOTSTRAP:-}" ] || return 0
@@ -331,6 +339,7 @@ run_tier() { # [build:]tier
         begin "$label" "$program" "$runner" "$label" "$program" "$PWD/build-$kind/tests/$tier/$program"
     done
     [ "$tier" != workers ] || run_workers "$label" "build-$kind"
+    [ "$tier" != kafka ] || run_workers_on_kafka "$label" "build-$kind"
     end_all "$label"
     check_minimum "$label" "$tier"
     echo "$label: $((passed - before_passed)) passed, $((failed - before_failed)) failed, $((SECONDS - started)) s"

@@ -7,13 +7,25 @@
 
 #include "must.h"
 #include "produce.h"
+#include "topic.h"
 
 enum { PARTITIONS = 4, SETTINGS_MAX = 40 };
 
+static void open_cluster(stage *self) {
+    const char *wanted = getenv("WEFT_TEST_STAGE");
+    self->mock = wanted && strcmp(wanted, "kafka") == 0 ? NULL : mock_open(1);
+    self->bootstrap = self->mock ? mock_bootstrap(self->mock) : getenv("WEFT_TEST_KAFKA_BOOTSTRAP");
+    MUST(self->bootstrap && *self->bootstrap, "WEFT_TEST_KAFKA_BOOTSTRAP names no broker");
+    self->topic = must_name("stage");
+    if (self->mock)
+        mock_topic(self->mock, self->topic, PARTITIONS);
+    else
+        topic_create(self->bootstrap, self->topic, PARTITIONS, NULL);
+}
+
 void stage_open(stage *self, const char *build, const char *source, stage_language language, unsigned work_us) {
     char worker[400];
-    self->mock = mock_open(1);
-    mock_topic(self->mock, "t", PARTITIONS);
+    open_cluster(self);
     self->file = trail_create(self->path);
     const char *other = getenv("WEFT_TEST_TRAIL_WORKER");
     if (language == STAGE_C && other)
@@ -29,7 +41,13 @@ void stage_open(stage *self, const char *build, const char *source, stage_langua
 
 void stage_close(stage *self) {
     trail_discard(&self->file, self->path);
-    mock_close(self->mock);
+    if (self->mock) mock_close(self->mock);
+    free(self->topic);
+}
+
+harness_plan stage_plan(const stage *self, const char *const *settings) {
+    return (harness_plan){
+        .bootstrap = self->bootstrap, .topics = self->topic, .settings = settings, .real_broker = !self->mock};
 }
 
 harness *stage_start(const stage *self, const char *const *more) {
@@ -40,17 +58,19 @@ harness *stage_start(const stage *self, const char *const *more) {
         MUST(count < SETTINGS_MAX - 1, "too many settings");
         settings[count++] = more[i];
     }
-    return harness_start(&(harness_plan){.bootstrap = mock_bootstrap(self->mock), .topics = "t", .settings = settings});
+    harness_plan plan = stage_plan(self, settings);
+    return harness_start(&plan);
 }
 
 void stage_fill(const stage *self, uint64_t records, uint64_t keys) {
-    keyed_plan plan = {.topic = "t", .partitions = PARTITIONS, .records = records, .keys = keys, .value_bytes = 100};
-    produce_keyed(mock_bootstrap(self->mock), &plan);
+    keyed_plan plan = {
+        .topic = self->topic, .partitions = PARTITIONS, .records = records, .keys = keys, .value_bytes = 100};
+    produce_keyed(self->bootstrap, &plan);
 }
 
 void stage_put(const stage *self, const char *key, const char *value) {
-    test_producer *producer = producer_open(mock_bootstrap(self->mock), NULL);
-    producer_put(producer, &(produced_record){.topic = "t",
+    test_producer *producer = producer_open(self->bootstrap, NULL);
+    producer_put(producer, &(produced_record){.topic = self->topic,
                                               .partition = (int32_t)(strtol(key + 1, NULL, 10) % PARTITIONS),
                                               .key = key,
                                               .key_bytes = strlen(key),
@@ -62,7 +82,7 @@ void stage_put(const stage *self, const char *key, const char *value) {
 bool stage_finish(stage *self, harness *under_test, uint64_t records, trail_verdict *ret_verdict, char *ret_text,
                   size_t text_bytes) {
     *ret_text = '\0';
-    harness_watch(under_test, "t", PARTITIONS);
+    harness_watch(under_test, self->topic, PARTITIONS);
     bool all = trail_await(self->file, records, STAGE_PATIENCE_MS) &&
                harness_await_metrics(under_test, harness_is_committed, NULL, STAGE_PATIENCE_MS, NULL);
     weft_status status = harness_stop(under_test, 10000);

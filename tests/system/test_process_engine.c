@@ -62,8 +62,9 @@ static void death__by_the_record__it_is_charged_and_runs_again(stage_language la
         snprintf(key, sizeof key, "k%d", i);
         stage_put(&self, key, deaths[i]);
     }
-    keyed_plan plan = {.topic = "t", .partitions = 4, .records = 2000, .keys = 20, .value_bytes = 100, .first = 2000};
-    produce_keyed(mock_bootstrap(self.mock), &plan);
+    keyed_plan plan = {
+        .topic = self.topic, .partitions = 4, .records = 2000, .keys = 20, .value_bytes = 100, .first = 2000};
+    produce_keyed(self.bootstrap, &plan);
     const char *settings[] = {"workers", "2", "retry.backoff.ms", "1", "worker.restart.backoff.ms", "10", NULL};
     trail_verdict verdict = finish(&self, stage_start(&self, settings), 4004);
     /* Those who died in a record died alone: nothing else was begun twice. */
@@ -137,11 +138,11 @@ IN_EACH_LANGUAGE(deadline__a_worker_that_hangs__killed_in_steps_and_the_record_c
 enum { OTHERS = 3, ROUNDS_MIN = 3, ROUNDS_MAX = 40, QUIET = 20000, TRACED = 400, ROUND = QUIET + TRACED + 2 + TRACED };
 
 static void fill_round(const stage *self) {
-    test_producer *producer = producer_open(mock_bootstrap(self->mock), NULL);
+    test_producer *producer = producer_open(self->bootstrap, NULL);
     for (int i = 0; i < ROUND; i++) {
         int at = i - QUIET;
         const char *value = at < 0 ? "quiet" : at == TRACED ? "slow" : at == TRACED + 1 ? "hang 1" : "v";
-        producer_put(producer, &(produced_record){.topic = "t",
+        producer_put(producer, &(produced_record){.topic = self->topic,
                                                   .key = "k0",
                                                   .key_bytes = 2,
                                                   .value = value,
@@ -358,11 +359,11 @@ Test(process_engine, deaths__a_thousand__all_records_done_and_nothing_left_behin
     REQUIRE(trail_await(self.file, 100, PATIENCE_MS));
     REQUIRE(harness_await_metrics(under_test, is_quiet, &workers, PATIENCE_MS, NULL));
     uint32_t before = open_descriptors();
-    test_producer *producer = producer_open(mock_bootstrap(self.mock), NULL);
+    test_producer *producer = producer_open(self.bootstrap, NULL);
     for (uint32_t i = 0; i < deaths; i++) {
         char key[16];
         int key_bytes = snprintf(key, sizeof key, "k%u", i % 40);
-        producer_put(producer, &(produced_record){.topic = "t",
+        producer_put(producer, &(produced_record){.topic = self.topic,
                                                   .partition = (int32_t)(i % 4),
                                                   .key = key,
                                                   .key_bytes = (size_t)key_bytes,

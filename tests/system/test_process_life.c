@@ -159,8 +159,8 @@ Test(process_life, seen__a_record_that_hangs__its_worker_and_pid_are_on_the_page
     const char *settings[] = {"workers", "2", "metrics.enabled", "true", "metrics.port", "0", "tick.ms", "20", NULL};
     harness *under_test = stage_start(&self, settings);
     REQUIRE(trail_await(self.file, 400, PATIENCE_MS));
-    stage_put(&self, "x1", "hang 9");
-    for (size_t count = trail_count(self.file); count == trail_count(self.file);)
+    stage_put(&self, "x1", "hang 9"); /* it may run before this returns */
+    while (trail_count(self.file) == 400)
         REQUIRE(harness_await_metrics(under_test, has_begun, &self, PATIENCE_MS, NULL));
     int32_t pid = trail_get(self.file, trail_count(self.file) - 1).pid;
     snprintf(look.text, sizeof look.text, "\"pid\": %d", pid);
@@ -227,8 +227,8 @@ Test(process_life, crash_loop__at_the_start__held_back_not_ready_still_a_member_
     must_answer(port, "/status", "\"worker_starts_held_back\": true");
     weft_config *config;
     REQUIRE(weft_config_new(&config) == WEFT_OK);
-    weft_config_set(config, "bootstrap.servers", mock_bootstrap(self.mock));
-    weft_config_set(config, "topics", "t");
+    weft_config_set(config, "bootstrap.servers", self.bootstrap);
+    weft_config_set(config, "topics", self.topic);
     weft_config_set(config, "group.id", harness_group(under_test));
     weft_config_set(config, "engine", "process");
     weft_config_set(config, "worker.command", right);
@@ -282,14 +282,19 @@ Test(process_life, large__16_kib_each_and_one_of_600_kib__each_runs_once) {
     stage self;
     trail_verdict verdict;
     STAGE_OPEN(&self, STAGE_C, 0);
-    keyed_plan plan = {.topic = "t", .partitions = 4, .records = RECORDS, .keys = 100, .value_bytes = 16384};
-    produce_keyed(mock_bootstrap(self.mock), &plan);
-    test_producer *producer = producer_open(mock_bootstrap(self.mock), NULL);
+    keyed_plan plan = {.topic = self.topic, .partitions = 4, .records = RECORDS, .keys = 100, .value_bytes = 16384};
+    produce_keyed(self.bootstrap, &plan);
+    test_producer *producer = producer_open(self.bootstrap, NULL);
     char *value = calloc(1, BYTES);
     MUST(value, "no memory");
     producer_put(producer,
                  &(produced_record){
-                     .topic = "t", .partition = 1, .key = "k1", .key_bytes = 2, .value = value, .value_bytes = BYTES});
+                     .topic = self.topic,
+                     .partition = 1,
+                     .key = "k1",
+                     .key_bytes = 2,
+                     .value = value,
+                     .value_bytes = BYTES});
     producer_close(producer);
     free(value);
     const char *settings[] = {"workers", "1", NULL};
@@ -356,8 +361,9 @@ Test(process_life, revoke__a_worker_at_a_record_of_it__is_dead_before_the_new_ow
     const char *settings[] = {
         "engine",           "process", "worker.command", self.command, "workers", "4", "commit.interval.ms", "20",
         "drain.timeout.ms", "100",     "max.attempts",   "9",          NULL};
-    harness_plan plan = {
-        .bootstrap = mock_bootstrap(self.mock), .group = "handed-over", .topics = "t", .settings = settings};
+    harness_plan plan = stage_plan(&self, settings);
+    char *group = must_name("handed-over");
+    plan.group = group;
     harness *one = harness_start(&plan);
     for (int i = 0; i < PATIENCE_MS && trail_count(self.file) < 4; i++)
         REQUIRE(harness_await_metrics(one, has_begun, &self, PATIENCE_MS, NULL));
@@ -377,6 +383,7 @@ Test(process_life, revoke__a_worker_at_a_record_of_it__is_dead_before_the_new_ow
     REQUIRE(verdict.out_of_order == 0, "%s", verdict.example);
     harness_free(&one);
     harness_free(&other);
+    free(group);
     stage_close(&self);
 }
 

@@ -153,7 +153,7 @@ Test(worker_peers, directory__of_another_consumer__refused_and_that_one_goes_on)
     begin(&self, 0, settings);
     const char *same[] = {"engine",           "process",      "worker.attach.max", "1",
                           "worker.directory", self.directory, NULL};
-    harness_plan plan = {.bootstrap = mock_bootstrap(self.stage.mock), .topics = "t", .settings = same};
+    harness_plan plan = stage_plan(&self.stage, same);
     harness *second = harness_try(&plan, &status, &error);
     REQUIRE(!second, "two consumers with one directory");
     REQUIRE_EQ(status, WEFT_ESYSTEM);
@@ -171,7 +171,7 @@ Test(worker_peers, directory__of_another_consumer__refused_and_that_one_goes_on)
 static harness *start_below(const stage *scene, char base[200], size_t bytes, weft_status *ret_status,
                             char **ret_error) {
     const char *settings[] = {"engine", "process", "worker.attach.max", "1", NULL};
-    harness_plan plan = {.bootstrap = mock_bootstrap(scene->mock), .topics = "t", .settings = settings};
+    harness_plan plan = stage_plan(scene, settings);
     snprintf(base, 200, "/tmp/weft-xdg-XXXXXX");
     MUST(mkdtemp(base), "no directory");
     snprintf(base + 20, 180, "/%039d", 1);
