@@ -11,7 +11,7 @@
 #include "mock.h"
 #include "trail.h"
 
-enum { STAGE_PATIENCE_MS = 30000 };
+enum { STAGE_PATIENCE_MS = 50000 };
 
 typedef enum stage_language { STAGE_C = 0, STAGE_PYTHON, STAGE_PYTHON_BATCH } stage_language;
 
