@@ -69,6 +69,7 @@ static tracked *current_slot(tracker *self, uint32_t index, uint32_t epoch) {
 static void note_change(tracker *self, tracked *slot) {
     if (slot->changed) return;
     slot->changed = true;
+    WF_CHECK(self->changed_count < self->slot_count);
     self->changed[self->changed_count++] = (uint32_t)(slot - self->slots);
 }
 
@@ -195,6 +196,7 @@ static void on_assigned(void *state, weft_env *env, const weft_message *message)
                       .partition = assigned.partition,
                       .epoch = assigned.epoch,
                       .active = true,
+                      .changed = slot->changed, /* it may stand in the list from the epoch before */
                       .committed = assigned.base,
                       .has_kept = slot->has_kept,
                       .kept = slot->kept,
