@@ -420,6 +420,29 @@ Test(offset_tracker, lost_again_before_anything_came__completions_still_count_on
     fake_env_end(&fake);
 }
 
+/* Between two turns, as when a loop is far behind. */
+Test(offset_tracker, comes_and_goes_many_times_in_a_turn__told_once) {
+    enum { EPOCHS = 100 };
+    fake_env fake;
+    fake_sent sent;
+    size_t rows = 0;
+    start(&fake);
+    for (uint32_t epoch = 1; epoch <= EPOCHS; epoch++) {
+        wf_assigned assigned = {.topic = "orders", .epoch = epoch, .base = epoch - 1};
+        wf_fetched came = {.epoch = epoch, .run = {epoch - 1, epoch}};
+        wf_completed done = {.epoch = epoch, .offset = epoch - 1};
+        wf_drained gone = {.epoch = epoch};
+        fake_env_deliver(&fake, ENCODER, WF_MSG_ASSIGNED, &assigned, sizeof assigned);
+        fake_env_deliver(&fake, MANAGER, WF_MSG_FETCHED, &came, sizeof came);
+        fake_env_deliver(&fake, MANAGER, WF_MSG_COMPLETED, &done, sizeof done);
+        if (epoch < EPOCHS) fake_env_deliver(&fake, MANAGER, WF_MSG_DRAINED, &gone, sizeof gone);
+    }
+    fake_env_poke(&fake);
+    while (fake_env_take(&fake, WF_MSG_PROGRESS, &sent)) rows += sent.body_bytes / sizeof(wf_progress);
+    REQUIRE_EQ(rows, 1);
+    fake_env_end(&fake);
+}
+
 /* Random completions of several partitions: the last PROGRESS and the last SNAPSHOT say what a naive model says. */
 Test(offset_tracker, histories__as_a_model_with_one_byte_per_offset) {
     enum { SLOTS = 3, OFFSETS = 400 };
