@@ -48,12 +48,22 @@ static void scene_open(scene *self, const char *rules) {
     STAGE_OPEN(&self->stage, STAGE_C, 0);
     stage_fill(&self->stage, 2003, 90); /* partitions of different lengths */
     self->threads = harness_start(&(harness_plan){
-        .bootstrap = mock_bootstrap(self->stage.mock), .topics = "t", .settings = threads, .work = fail_by_offset});
+        .bootstrap = self->stage.bootstrap, .topics = self->stage.topic, .settings = threads, .work = fail_by_offset});
     self->processes = stage_start(&self->stage, processes);
     uint16_t ports[2] = {weft_consumer_metrics_port(harness_consumer(self->threads)),
                          weft_consumer_metrics_port(harness_consumer(self->processes))};
     for (int i = 0; i < 2; i++) snprintf(self->instances[i], sizeof self->instances[i], "127.0.0.1:%u", ports[i]);
     self->server = prometheus_start(ports, 2, rules);
+}
+
+static void produce_more(const scene *self) {
+    keyed_plan more = {.topic = self->stage.topic,
+                       .partitions = PARTITIONS,
+                       .records = 517,
+                       .keys = 90,
+                       .value_bytes = 100,
+                       .first = 2003};
+    produce_keyed(self->stage.bootstrap, &more);
 }
 
 static void scene_close(scene *self) {
@@ -98,7 +108,7 @@ typedef struct truth {
 static truth truth_of(const scene *self, int32_t partition) {
     int64_t first;
     truth is = {0};
-    topic_ends(mock_bootstrap(self->stage.mock), "t", partition, &first, &is.end);
+    topic_ends(self->stage.bootstrap, self->stage.topic, partition, &first, &is.end);
     MUST(first == 0 && is.end > 0, "partition %d begins at %" PRId64, partition, first);
     is.tried_again = (is.end + FAILS_ONCE - 1) / FAILS_ONCE;
     is.given_up = (is.end + FAILS_ALWAYS - 1) / FAILS_ALWAYS;
@@ -108,8 +118,8 @@ static truth truth_of(const scene *self, int32_t partition) {
 static void expect_partition(const scene *self, int which, int32_t partition, truth is) {
     char labels[TEXT];
     double end = (double)is.end, given_up = which == 0 ? (double)is.given_up : 0;
-    snprintf(labels, sizeof labels, "job=\"weft\", instance=\"%s\", topic=\"t\", partition=\"%d\"",
-             self->instances[which], partition);
+    snprintf(labels, sizeof labels, "job=\"weft\", instance=\"%s\", topic=\"%s\", partition=\"%d\"",
+             self->instances[which], self->stage.topic, partition);
     expect_soon(self, end - given_up, "consumer_processed_total{%s, status=\"success\"}", labels);
     expect_soon(self, given_up, "consumer_processed_total{%s, status=\"failure\"}", labels);
     expect_soon(self, which == 0 ? (double)is.tried_again : 0, "consumer_retries_total{%s}", labels);
@@ -151,8 +161,7 @@ Test(prometheus, values__of_two_running_consumers__are_what_is_in_the_log) {
     scene self;
     scene_open(&self, NULL);
     expect_log(&self);
-    keyed_plan more = {.topic = "t", .partitions = 4, .records = 517, .keys = 90, .value_bytes = 100, .first = 2003};
-    produce_keyed(mock_bootstrap(self.stage.mock), &more);
+    produce_more(&self);
     expect_log(&self);
     scene_close(&self);
 }
@@ -230,8 +239,7 @@ Test(prometheus, expressions__of_rules_and_dashboard__all_have_data) {
     uint64_t end_ms = must_now_ms() + PATIENCE_MS;
     expect_soon(&self, 0, "sum(consumer_parallel_lag)");
     /* Rates need two scrapes that differ. */
-    keyed_plan more = {.topic = "t", .partitions = 4, .records = 517, .keys = 90, .value_bytes = 100, .first = 2003};
-    produce_keyed(mock_bootstrap(self.stage.mock), &more);
+    produce_more(&self);
     snprintf(path, sizeof path, "%s/dashboard.json", deploy);
     size_t count = dashboard_read(path, &list);
     for (size_t i = 0; i < count; i++) expect_data(&self, list[i].panel, list[i].text, end_ms);

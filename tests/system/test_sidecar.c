@@ -34,13 +34,14 @@ typedef struct sidecar {
 
 /* Arguments of the program, a NULL behind them; the worker of the stage is its command unless `command` is given. */
 static void run(sidecar *self, const char *command, ...) {
-    char bootstrap[200];
-    snprintf(bootstrap, sizeof bootstrap, "bootstrap.servers=%s", mock_bootstrap(self->stage.mock));
+    char bootstrap[200], topics[100];
+    snprintf(bootstrap, sizeof bootstrap, "bootstrap.servers=%s", self->stage.bootstrap);
+    snprintf(topics, sizeof topics, "topics=%s", self->stage.topic);
     const char *arguments[ARGUMENTS_MAX] = {WEFT_BUILD_DIR "/bin/weft-sidecar",
                                             "--set",
                                             bootstrap,
                                             "--set",
-                                            "topics=t",
+                                            topics,
                                             "--set",
                                             "group.id=sidecar",
                                             "--set",
@@ -119,7 +120,7 @@ Test(sidecar, dump__values_with_their_origin__nothing_starts) {
     REQUIRE_EQ(wait_for(&self), 2);
     static const char *const lines[] = {"\nthreads = \"7\" (/tmp/weft-dump.",
                                         "\ntick.ms = \"123\" (environment WEFT_TICK_MS)\n",
-                                        "\ntopics = \"t\" (code)\n",
+                                        "\ngroup.id = \"sidecar\" (code)\n",
                                         "\nlog.level = \"info\" (default)\n",
                                         "\nkafka.sasl.passwrod = **** (/tmp/weft-dump.",
                                         ":3: kafka.sasl.passwrod = ****: No such configuration property",
@@ -245,24 +246,24 @@ Test(sidecar, sighup__a_new_command_in_the_file__replaces_the_workers) {
     stage_fill(&self.stage, 3000, 30);
     char file[64] = "/tmp/weft-sidecar-XXXXXX", command[800], set[700];
     FILE *config = fdopen(mkstemp(file), "w");
-    fprintf(config, "worker.command = %s\n", self.stage.command);
+    fprintf(config, "topics = %s\nworker.command = %s\n", self.stage.topic, self.stage.command);
     fflush(config);
     snprintf(set, sizeof set, "%s", file);
-    snprintf(command, sizeof command, "bootstrap.servers=%s", mock_bootstrap(self.stage.mock));
+    snprintf(command, sizeof command, "bootstrap.servers=%s", self.stage.bootstrap);
     self.output = tmpfile();
     self.pid = fork();
     if (self.pid == 0) {
         dup2(fileno(self.output), STDOUT_FILENO);
         dup2(fileno(self.output), STDERR_FILENO);
         execl(WEFT_BUILD_DIR "/bin/weft-sidecar", "weft-sidecar", "--config", set, "--set", command, "--set",
-              "topics=t", "--set", "kafka.session.timeout.ms=3600", "--set", "kafka.heartbeat.interval.ms=200", "--set",
+              "kafka.session.timeout.ms=3600", "--set", "kafka.heartbeat.interval.ms=200", "--set",
               "kafka.fetch.wait.max.ms=10", "--workers", "2", "--until-end", NULL);
         abort();
     }
     REQUIRE(await_begun(&self.stage, 400));
     rewind(config);
     REQUIRE(ftruncate(fileno(config), 0) == 0);
-    fprintf(config, "worker.command = NEW=1 %s\n", self.stage.command);
+    fprintf(config, "topics = %s\nworker.command = NEW=1 %s\n", self.stage.topic, self.stage.command);
     fclose(config);
     kill(self.pid, SIGHUP);
     REQUIRE(wait_for(&self) == 0, "%s", self.text);
