@@ -6,19 +6,58 @@
  *
  * 1. That client knows no broker, serves nobody and logs nothing: it leaves no trace.
  * 2. No program is started for it, and nothing is read that could be read only once.
+ * 3. A number is taken as it was written, or not at all.
  */
 #include "kafka_judge.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
 #include <librdkafka/rdkafka.h>
 
+#include "config.h"
 #include "kafka_setting.h"
 
+/* The name nearest to `name` in a list of names and values, as librdkafka dumps it, is copied: the list goes. */
+static void look_through(const char **list, size_t count, const char *name, unsigned *nearest, char ret_found[64]) {
+    for (size_t i = 0; i < count; i += 2)
+        if (wf_option_is_nearer(name, list[i], nearest)) snprintf(ret_found, 64, "%s", list[i]);
+    rd_kafka_conf_dump_free(list, count);
+}
+
+static void add_suggestion(rd_kafka_conf_t *conf, const char *name, char *reason, size_t reason_bytes) {
+    char found[64] = "";
+    unsigned nearest = WF_OPTION_FAR;
+    size_t count, bytes = strlen(reason);
+    const char **list = rd_kafka_conf_dump(conf, &count);
+    look_through(list, count, name, &nearest, found);
+    rd_kafka_topic_conf_t *topic_conf = rd_kafka_topic_conf_new();
+    list = rd_kafka_topic_conf_dump(topic_conf, &count);
+    look_through(list, count, name, &nearest, found);
+    rd_kafka_topic_conf_destroy(topic_conf);
+    if (*found) snprintf(reason + bytes, reason_bytes - bytes, "; did you mean %s?", found);
+}
+
+/* librdkafka reads a number until something else comes, and takes 5m for 5. What it took is in its answer. */
+static bool is_cut(rd_kafka_conf_t *conf, const char *name, const char *value, char *reason, size_t reason_bytes) {
+    char taken[32], *end;
+    size_t taken_bytes = sizeof taken;
+    if (rd_kafka_conf_get(conf, name, taken, &taken_bytes) != RD_KAFKA_CONF_OK) return false;
+    bool is_number = *taken && taken[strspn(taken, "-0123456789")] == '\0';
+    if (!is_number || strcmp(taken, value) == 0) return false;
+    (void)strtol(value, &end, 0);
+    if (end != value && end[strspn(end, " \t")] == '\0') return false;
+    snprintf(reason, reason_bytes, "must be a whole number; librdkafka would read this as %s", taken);
+    return true;
+}
+
 bool wf_kafka_conf_set(void *conf, const char *name, const char *value, char *reason, size_t reason_bytes) {
-    return rd_kafka_conf_set(conf, name, value, reason, reason_bytes) == RD_KAFKA_CONF_OK;
+    rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, name, value, reason, reason_bytes);
+    if (result == RD_KAFKA_CONF_UNKNOWN) add_suggestion(conf, name, reason, reason_bytes);
+    return result == RD_KAFKA_CONF_OK && !is_cut(conf, name, value, reason, reason_bytes);
 }
 
 static void no_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {

@@ -113,6 +113,11 @@ const wf_option_info *wf_option_find(const char *name);
 /* The option whose name is nearest to a misspelt one; NULL: none is near. */
 const char *wf_option_suggest(const char *name);
 
+/* Is `text` nearer to what was typed than the nearest so far, which begins as WF_OPTION_FAR? A third of the letters may
+ * be wrong, and two in short names; a beginning is as good as one wrong letter. */
+enum { WF_OPTION_FAR = 1000 };
+bool wf_option_is_nearer(const char *typed, const char *text, unsigned *nearest);
+
 /* Must the value be hidden? The row of an option says so; where there is none (NULL: settings of librdkafka, misspelt
  * names) the name does: passwords, secrets, tokens, private keys, also with a slip in it. */
 bool wf_option_hides(const wf_option_info *info, const char *name);

@@ -90,9 +90,7 @@ static unsigned edit_distance(const char *a, const char *b) {
     return last[b_bytes];
 }
 
-/* Is `text` better than what was found so far? A third of the letters may be wrong, and two in short names; a
- * beginning is as good as one wrong letter. */
-static bool is_nearer(const char *typed, const char *text, unsigned *nearest) {
+bool wf_option_is_nearer(const char *typed, const char *text, unsigned *nearest) {
     size_t typed_bytes = strlen(typed);
     if (typed_bytes == 0 || typed_bytes >= SUGGEST_MAX_BYTES || strlen(text) >= SUGGEST_MAX_BYTES) return false;
     unsigned allowed = typed_bytes < 6 ? 2 : (unsigned)typed_bytes / 3;
@@ -144,9 +142,9 @@ bool wf_option_is_secret(const char *name) {
 
 const char *wf_option_suggest(const char *name) {
     const char *found = NULL;
-    unsigned nearest = SUGGEST_MAX_BYTES;
+    unsigned nearest = WF_OPTION_FAR;
     for (size_t i = 0; i < WF_OPTION_COUNT; i++)
-        if (is_nearer(name, wf_option_table[i].name, &nearest)) found = wf_option_table[i].name;
+        if (wf_option_is_nearer(name, wf_option_table[i].name, &nearest)) found = wf_option_table[i].name;
     return found;
 }
 
@@ -171,7 +169,7 @@ static weft_status parse_integer(const wf_option_info *info, const char *text, i
 
 static weft_status parse_choice(const wf_option_info *info, const char *text, int *ret_choice, char *reason) {
     const char *near_text = NULL, *separator = " ";
-    unsigned nearest = SUGGEST_MAX_BYTES;
+    unsigned nearest = WF_OPTION_FAR;
     int at = snprintf(reason, WF_OPTION_REASON_BYTES, "must be one of");
     for (size_t i = 0; i < wf_option_choice_count; i++) {
         const wf_option_choice *row = &wf_option_choices[i];
@@ -180,7 +178,7 @@ static weft_status parse_choice(const wf_option_info *info, const char *text, in
             *ret_choice = row->choice;
             return WEFT_OK;
         }
-        if (is_nearer(text, row->text, &nearest)) near_text = row->text;
+        if (wf_option_is_nearer(text, row->text, &nearest)) near_text = row->text;
         at += snprintf(reason + at, (size_t)(WF_OPTION_REASON_BYTES - at), "%s%s", separator, row->text);
         separator = ", ";
         WF_CHECK(at < WF_OPTION_REASON_BYTES - 64);

@@ -277,6 +277,29 @@ bool harness_is_committed(const weft_metrics *metrics, void *context) {
     return metrics->partition_count > 0;
 }
 
+void harness_describe(harness *under_test, char *ret_text, size_t text_bytes) {
+    weft_metrics *metrics;
+    MUST(weft_consumer_metrics(under_test->consumer, &metrics) == WEFT_OK, "no metrics");
+    const weft_system_metrics *of = &metrics->system;
+    int64_t lag = 0, uncommitted = 0;
+    for (size_t i = 0; i < metrics->partition_count; i++) {
+        lag += metrics->partitions[i].true_lag;
+        uncommitted += metrics->partitions[i].frontier - metrics->partitions[i].committed;
+    }
+    snprintf(ret_text, text_bytes,
+             "connected=%d member=%d assignments=%" PRIu64 " lost=%" PRIu64 " partitions=%zu lag=%" PRId64
+             " uncommitted=%" PRId64 " librdkafka=%" PRIu64 " fetched=%" PRIu64 " queued=%" PRIu64 " in_flight=%" PRIu64
+             " succeeded=%" PRIu64 " failed=%" PRIu64 " retried=%" PRIu64 " paused=%d wakes=%" PRIu64
+             " workers=%u busy=%u ready=%u held=%" PRIu64 " starts=%" PRIu64 " rejected=%" PRIu64 " commits=%" PRIu64
+             " commit_failures=%" PRIu64 " kafka_errors=%" PRIu64,
+             of->is_connected, of->is_member, of->assignments, of->lost, metrics->partition_count, lag, uncommitted,
+             of->librdkafka_records, of->fetched, of->total_queued, of->total_in_flight, of->succeeded, of->failed,
+             of->retried, of->is_paused, of->wakes, of->workers, of->workers_busy,
+             of->pool.by_state[WEFT_WORKER_READY], of->pool.records_held, of->pool.starts, of->pool.frames_rejected,
+             of->commits, of->commit_failures, of->kafka_errors);
+    free(metrics);
+}
+
 /* --- the verdict */
 
 bool harness_is_all_committed(harness *under_test, char *ret_text, size_t text_bytes) {

@@ -71,6 +71,9 @@ bool harness_is_assigned(const weft_metrics *metrics, void *context); /* somethi
 bool harness_is_committed(const weft_metrics *metrics,
                           void *context); /* no lag, and the frontier is committed everywhere */
 
+/* Where the records are just now, for the text of a test that waited in vain. */
+void harness_describe(harness *under_test, char *ret_text, size_t text_bytes);
+
 /* Complete a deferred record and tell the judge, in the right order. */
 weft_status harness_complete(harness *under_test, weft_token token, judge_ticket ticket, weft_result result);
 

@@ -81,17 +81,19 @@ void stage_put(const stage *self, const char *key, const char *value) {
 
 bool stage_finish(stage *self, harness *under_test, uint64_t records, trail_verdict *ret_verdict, char *ret_text,
                   size_t text_bytes) {
+    char seen[1000];
     *ret_text = '\0';
     harness_watch(under_test, self->topic, PARTITIONS);
     bool all = trail_await(self->file, records, STAGE_PATIENCE_MS) &&
                harness_await_metrics(under_test, harness_is_committed, NULL, STAGE_PATIENCE_MS, NULL);
+    harness_describe(under_test, seen, sizeof seen);
     weft_status status = harness_stop(under_test, 10000);
     bool committed = harness_is_all_committed(under_test, ret_text, text_bytes);
     harness_free(&under_test);
     *ret_verdict = trail_judge(self->file, true);
     if (!all)
-        snprintf(ret_text, text_bytes, "%llu of %llu records were done and committed in time",
-                 (unsigned long long)ret_verdict->records, (unsigned long long)records);
+        snprintf(ret_text, text_bytes, "%llu of %llu records were done and committed in time: %s",
+                 (unsigned long long)ret_verdict->records, (unsigned long long)records, seen);
     else if (status != WEFT_OK)
         snprintf(ret_text, text_bytes, "stop: %s", weft_status_text(status));
     else if (ret_verdict->out_of_order)

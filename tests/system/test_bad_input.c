@@ -240,6 +240,10 @@ Test(bad_input, kafka_settings__that_only_a_client_refuses__told_by_the_check) {
          NULL},
         {{"kafka.security.protocol", "ssl", "kafka.ssl.ca.location", "/no/such/file", NULL}, "ssl.ca.location"},
         {{"kafka.max.poll.interval.ms", "5m", NULL}, "must be a whole number from 1 to 86400000 ms"},
+        {{"kafka.session.timeout.ms", "6s", NULL}, "must be a whole number; librdkafka would read this as 6\n"},
+        {{"kafka.socket.timeout.ms", " 60000", "kafka.fetch.wait.max.ms", "0x10", NULL}, NULL},
+        {{"kafka.fetch.min.bites", "1", NULL}, "\"fetch.min.bites\"; did you mean fetch.min.bytes?\n"},
+        {{"kafka.auto.offset.rest", "latest", NULL}, "; did you mean auto.offset.reset?\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *problems = problems_of(rows[i].settings);

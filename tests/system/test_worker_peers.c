@@ -47,7 +47,7 @@ static void begin(meeting *self, unsigned work_us, const char *const *more) {
     snprintf(self->directory, sizeof self->directory, "/tmp/weft-workers-XXXXXX");
     MUST(mkdtemp(self->directory), "no directory");
     const char *settings[30] = {
-        "worker.directory", self->directory, "worker.attach.max", "3", "worker.heartbeat.ms", "200"};
+        "worker.directory", self->directory, "worker.attach.max", "3", "worker.heartbeat.ms", "1000"};
     for (size_t i = 0; more && more[i]; i++) settings[6 + i] = more[i];
     self->under_test = stage_start(&self->stage, settings);
     snprintf(self->socket, sizeof self->socket, "%s/workers", self->directory);
