@@ -340,19 +340,21 @@ static const char *parse(int argc, char **argv, task *job, weft_config *config) 
     return NULL;
 }
 
+/* A setting of librdkafka, unless somebody chose it. */
+static void prefer(weft_config *config, const char *name, const char *value) {
+    if (!weft_config_get(config, name)) weft_config_set(config, name, value);
+}
+
 static void configure(const task *job, weft_config *config, const char *address) {
     weft_config_set(config, "bootstrap.servers", address);
     weft_config_set(config, "topics", job->topic);
     weft_config_set(config, "group.id", job->group);
-    /* A table is printed: only what matters goes beside it, unless somebody asked for more. */
-    if (!getenv("WEFT_LOG_LEVEL") && strcmp(weft_config_get(config, "log.level"), "info") == 0)
-        weft_config_set(config, "log.level", "warn");
     if (job->bootstrap) return;
     /* The embedded broker answers an empty fetch only when its time is over, and makes members wait for the session
      * time-out. */
-    weft_config_set(config, "kafka.fetch.wait.max.ms", "10");
-    weft_config_set(config, "kafka.session.timeout.ms", "3600");
-    weft_config_set(config, "kafka.heartbeat.interval.ms", "200");
+    prefer(config, "kafka.fetch.wait.max.ms", "10");
+    prefer(config, "kafka.session.timeout.ms", "3600");
+    prefer(config, "kafka.heartbeat.interval.ms", "200");
 }
 
 /* Returns the exit status. */
@@ -403,6 +405,8 @@ int main(int argc, char **argv) {
     weft_config *config;
     service_open();
     if (weft_config_new(&config) != WEFT_OK) return EXIT_FAILURE;
+    /* A table is printed: only what matters goes beside it, unless somebody asks for more. */
+    if (!getenv("WEFT_LOG_LEVEL")) weft_config_set(config, "log.level", "warn");
     weft_config_load_environment(config); /* what it finds wrong is told with the other problems */
     const char *problem = parse(argc, argv, &job, config);
     if (problem || job.print_help) {

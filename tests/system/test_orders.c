@@ -68,3 +68,14 @@ Test(orders, mistakes__of_three_kinds__three_lines_at_once__nothing_starts) {
         cr_expect_eq(found + (strncmp(said, "code: ", 6) == 0), 3, "%s", said);
     }
 }
+
+Test(orders, settings__that_it_has_a_choice_of_its_own_for__are_the_callers) {
+    const char *const quiet[] = {"--records", "100", NULL};
+    const char *const chosen[] = {"--records", "100", "--set", "log.level=info", "--set",
+                                  "kafka.session.timeout.ms=4000", NULL};
+    char *said;
+    cr_expect_eq(run(quiet, &said), 0);
+    cr_expect_null(strstr(said, "level=info"), "%s", said);
+    cr_expect_eq(run(chosen, &said), 0);
+    cr_expect_not_null(strstr(said, "level=info"), "%s", said);
+}
