@@ -45,7 +45,7 @@ static rd_kafka_t *open_client(bench_run *run, bool tuned) {
         fine =
             set(run, conf, "queued.min.messages", "1000000") && set(run, conf, "queued.max.messages.kbytes", "1048576");
     if (fine && run->is_embedded) /* its answers are as late as these allow */
-        fine = set(run, conf, "fetch.wait.max.ms", "10") && set(run, conf, "session.timeout.ms", "3600") &&
+        fine = set(run, conf, "fetch.wait.max.ms", "10") && set(run, conf, "session.timeout.ms", "6000") &&
                set(run, conf, "heartbeat.interval.ms", "200");
     rd_kafka_t *client = fine ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error) : NULL;
     if (!client) {

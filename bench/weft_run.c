@@ -77,7 +77,7 @@ static void configure(weft_config *config, bench_run *run) {
         set(config, "tick.ms", "100");
     }
     if (run->is_embedded) { /* its answers are as late as these allow */
-        set(config, "kafka.session.timeout.ms", "3600");
+        set(config, "kafka.session.timeout.ms", "6000");
         set(config, "kafka.heartbeat.interval.ms", "200");
         set(config, "kafka.fetch.wait.max.ms", "10");
         set(config, "drain.timeout.ms", "2000");

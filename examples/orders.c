@@ -351,9 +351,9 @@ static void configure(const task *job, weft_config *config, const char *address)
     weft_config_set(config, "group.id", job->group);
     if (job->bootstrap) return;
     /* The embedded broker answers an empty fetch only when its time is over, and makes members wait for the session
-     * time-out. */
+     * time-out; a member that is late for the first join, which takes 3 s, is never answered. */
     prefer(config, "kafka.fetch.wait.max.ms", "10");
-    prefer(config, "kafka.session.timeout.ms", "3600");
+    prefer(config, "kafka.session.timeout.ms", "6000");
     prefer(config, "kafka.heartbeat.interval.ms", "200");
 }
 

@@ -61,7 +61,7 @@ static int run(char **command, const char *address, const char *topic) {
     setenv("WEFT_BOOTSTRAP_SERVERS", address, 1);
     setenv("WEFT_TOPICS", topic, 0);
     setenv("WEFT_KAFKA_FETCH_WAIT_MAX_MS", "10", 0); /* it answers an empty fetch only when its time is over */
-    setenv("WEFT_KAFKA_SESSION_TIMEOUT_MS", "3600", 0);
+    setenv("WEFT_KAFKA_SESSION_TIMEOUT_MS", "6000", 0);
     setenv("WEFT_KAFKA_HEARTBEAT_INTERVAL_MS", "200", 0);
     pid_t pid = fork();
     if (pid == 0) {

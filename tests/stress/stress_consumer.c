@@ -72,7 +72,7 @@ static weft_consumer *start(const char *bootstrap) {
                                           "threads",          "6",      "placement",          "spread",
                                           "retry.backoff.ms", "1",      "commit.interval.ms", "5",
                                           "log.level",        "warn",   "queue.max.records",  "2000"};
-    static const char *const kafka[][2] = {{"kafka.session.timeout.ms", "3600"},
+    static const char *const kafka[][2] = {{"kafka.session.timeout.ms", "6000"},
                                            {"kafka.heartbeat.interval.ms", "200"},
                                            {"kafka.fetch.wait.max.ms", "10"}};
     weft_config *config;

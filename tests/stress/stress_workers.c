@@ -45,7 +45,7 @@ static weft_consumer *start(const char *bootstrap, const char *command) {
                                           "log.level",
                                           "error",
                                           "kafka.session.timeout.ms",
-                                          "3600",
+                                          "6000",
                                           "kafka.heartbeat.interval.ms",
                                           "200",
                                           "kafka.fetch.wait.max.ms",

@@ -186,7 +186,7 @@ void member_open(door_member *member, const char *bootstrap, const char *group, 
                  const char *const *settings) {
     wf_setting all[32] = {
         {"bootstrap.servers", bootstrap},           {"group.id", group},
-        {"auto.offset.reset", "earliest"},          {"session.timeout.ms", "3600"},
+        {"auto.offset.reset", "earliest"},          {"session.timeout.ms", "6000"},
         {"heartbeat.interval.ms", "200"},           {"fetch.wait.max.ms", "10"},
         {"partition.assignment.strategy", "range"},
     };

@@ -32,7 +32,7 @@ struct harness {
 };
 
 static const char *const mock_settings[] = {"kafka.session.timeout.ms",
-                                            "3600",
+                                            "6000",
                                             "kafka.heartbeat.interval.ms",
                                             "200",
                                             "kafka.fetch.wait.max.ms",

@@ -4,8 +4,12 @@
  *
  * Its limits: 5 MiB or 100,000 message sets per partition, the oldest go first (fill it with lz4 and check what is
  * there: topic_ends()); no admin calls; no transaction markers, so no holes between offsets; the first join of a group
- * takes 3 s; an empty fetch waits the whole fetch.wait.max.ms. Set session.timeout.ms=3600, heartbeat.interval.ms=200
+ * takes 3 s; an empty fetch waits the whole fetch.wait.max.ms. Set session.timeout.ms=6000, heartbeat.interval.ms=200
  * and fetch.wait.max.ms=10 for consumers that have to be quick on it: MOCK_CONSUMER_SETTINGS.
+ *
+ * A member whose session ends while it waits for the answer to its JoinGroup never gets one. So the session time-out
+ * has to be longer than the first join by more than this process may ever stand still: with 3,600 ms a machine that was
+ * busy for 0.6 s made a consumer wait for ever.
  */
 #ifndef SUPPORT_MOCK_H
 #define SUPPORT_MOCK_H
@@ -15,7 +19,7 @@
 typedef struct mock_cluster mock_cluster;
 
 /* Pairs of a settings list; NULL ends the list, not this. */
-#define MOCK_CONSUMER_SETTINGS "session.timeout.ms", "3600", "heartbeat.interval.ms", "200", "fetch.wait.max.ms", "10"
+#define MOCK_CONSUMER_SETTINGS "session.timeout.ms", "6000", "heartbeat.interval.ms", "200", "fetch.wait.max.ms", "10"
 
 /* Kafka protocol requests that can be made to fail. */
 enum {

@@ -115,7 +115,7 @@ sidecar_steps() {
         s|^worker.command.*|worker.command = /usr/local/bin/count_words|; s|^group.id.*|group.id = sidecar|;
         s|^metrics.port.*|metrics.port = 0|" /etc/weft/sidecar.conf
     # What makes a consumer quick on that broker.
-    printf '%s\n' 'kafka.fetch.wait.max.ms = 10' 'kafka.session.timeout.ms = 3600' \
+    printf '%s\n' 'kafka.fetch.wait.max.ms = 10' 'kafka.session.timeout.ms = 6000' \
         'kafka.heartbeat.interval.ms = 200' >>/etc/weft/sidecar.conf
     chown root:weft /etc/weft/sidecar.conf && chmod 640 /etc/weft/sidecar.conf
     starts
@@ -132,7 +132,7 @@ orders_steps() {
     local handled
     unit=orders
     printf '%s\n' WEFT_THREADS=1 WEFT_TICK_MS=100 WEFT_LOG_LEVEL=info METRICS_ENABLED=true METRICS_PORT=0 \
-        WEFT_KAFKA_FETCH_WAIT_MAX_MS=10 WEFT_KAFKA_SESSION_TIMEOUT_MS=3600 \
+        WEFT_KAFKA_FETCH_WAIT_MAX_MS=10 WEFT_KAFKA_SESSION_TIMEOUT_MS=6000 \
         WEFT_KAFKA_HEARTBEAT_INTERVAL_MS=200 >/etc/weft/orders.env
     sed -i "s|localhost:9092|$(cat /run/broker) --work-us 1000|" /run/systemd/system/orders.service
     systemctl daemon-reload

@@ -45,7 +45,7 @@ static void run(sidecar *self, const char *command, ...) {
                                             "--set",
                                             "group.id=sidecar",
                                             "--set",
-                                            "kafka.session.timeout.ms=3600",
+                                            "kafka.session.timeout.ms=6000",
                                             "--set",
                                             "kafka.heartbeat.interval.ms=200",
                                             "--set",
@@ -256,7 +256,7 @@ Test(sidecar, sighup__a_new_command_in_the_file__replaces_the_workers) {
         dup2(fileno(self.output), STDOUT_FILENO);
         dup2(fileno(self.output), STDERR_FILENO);
         execl(WEFT_BUILD_DIR "/bin/weft-sidecar", "weft-sidecar", "--config", set, "--set", command, "--set",
-              "kafka.session.timeout.ms=3600", "--set", "kafka.heartbeat.interval.ms=200", "--set",
+              "kafka.session.timeout.ms=6000", "--set", "kafka.heartbeat.interval.ms=200", "--set",
               "kafka.fetch.wait.max.ms=10", "--workers", "2", "--until-end", NULL);
         abort();
     }
