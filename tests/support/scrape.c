@@ -2,6 +2,7 @@
 #include "scrape.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,12 @@ char *scrape_request(uint16_t port, const char *request) {
         free(answer);
         return NULL;
     }
-    for (ssize_t got; used + 1 < room && (got = recv(fd, answer + used, room - 1 - used, 0)) > 0;) used += (size_t)got;
+    while (used + 1 < room) {
+        ssize_t got = recv(fd, answer + used, room - 1 - used, 0);
+        if (got < 0 && errno == EINTR) continue; /* stopped and continued */
+        if (got <= 0) break;
+        used += (size_t)got;
+    }
     close(fd);
     return answer;
 }

@@ -285,7 +285,7 @@ Test(sidecar, killed__with_a_worker_that_attached_itself__it_ends_and_the_next_r
         size_t before = trail_count(self.stage.file);
         stage_put(&self.stage, "k1", "no trouble");
         run(&self, "exec sleep 1000", "--workers", "1", "--set", set, "--set", "worker.attach.max=1", "--set",
-            "worker.heartbeat.ms=100", NULL);
+            "worker.heartbeat.ms=1000", NULL);
         pid_t pid = fork();
         if (pid == 0) {
             snprintf(path, sizeof path, "%s/workers", directory);
