@@ -45,6 +45,7 @@ typedef enum wf_consumer_state { WF_CONSUMER_NEW = 0, WF_CONSUMER_RUNNING, WF_CO
 
 struct weft_consumer {
     wf_options options;
+    uint64_t files_before; /* descriptors that this process might have before weft asked for more */
     weft_handler handler;
     weft_batch_handler batch_handler;
     void *context;

@@ -26,6 +26,7 @@ static const uint64_t ms = 1000000;
 enum {
     /* A worker thread has its inbox and an outbox to the work manager, the manager an outbox to it; and one spare while
        it starts or ends. A process has its pipe, pidfd, progress word and connection. */
+    FDS_WITH_SOCKET = 65536,
     FDS_PER_WORKER = 4,
     /* The loops of the ring with their pairs, eventfds, librdkafka's sockets for some brokers, and what the program has
        open. */
@@ -75,9 +76,13 @@ static weft_status check_limits(weft_consumer *consumer) {
     uint64_t runners = have_processes ? processes : has_threads(consumer) ? (uint64_t)options->threads : 0;
     uint64_t wanted = runners * FDS_PER_WORKER + FDS_BASE;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return WEFT_OK;
-    if (limit.rlim_max >= wanted || limit.rlim_max == RLIM_INFINITY) {
-        limit.rlim_cur = wanted;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return WEFT_OK;
+    consumer->files_before = limit.rlim_cur;
+    /* Whoever connects to the workers' socket costs one, and without any ZeroMQ ends the process. */
+    uint64_t better = have_processes && wanted < FDS_WITH_SOCKET ? FDS_WITH_SOCKET : wanted;
+    if (limit.rlim_cur >= better) return WEFT_OK;
+    if (limit.rlim_max >= wanted) {
+        limit.rlim_cur = limit.rlim_max < better ? limit.rlim_max : better;
         if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return WEFT_OK;
     }
     uint64_t possible = limit.rlim_max > FDS_BASE ? (limit.rlim_max - FDS_BASE) / FDS_PER_WORKER : 0;
@@ -345,6 +350,8 @@ static weft_status spawn_process_engine(weft_consumer *consumer, uint32_t loop) 
         .spawned = spawned_processes(options),
         .attached_max = (uint32_t)options->worker_attach_max,
         .command = options->worker_command,
+        .users = options->worker_users,
+        .user_count = options->worker_users_count,
         .directory = options->worker_directory,
         .heartbeat_ns = (uint64_t)options->worker_heartbeat_ms * ms,
         .deadline_ns = (uint64_t)options->handler_deadline_ms * ms,
@@ -354,6 +361,7 @@ static weft_status spawn_process_engine(weft_consumer *consumer, uint32_t loop) 
         .backoff_max_ns = (uint64_t)options->worker_restart_backoff_max_ms * ms,
         .memory_max_bytes = (uint64_t)options->worker_memory_max_bytes,
         .niceness = (int)options->worker_nice,
+        .files_max = consumer->files_before,
         .error = error,
         .error_bytes = sizeof error,
     };

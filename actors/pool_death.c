@@ -118,6 +118,7 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
                               .shared_fd = worker->progress ? worker->progress_fd : -1,
                               .guard_fd = self->guard.fd,
                               .niceness = self->options.niceness,
+                              .files_max = self->options.files_max,
                               .memory_max_bytes = self->options.memory_max_bytes};
     weft_status status = wf_child_start(&child, &worker->child);
     int error = errno;

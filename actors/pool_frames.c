@@ -151,13 +151,21 @@ static void refuse(wf_pool *self, weft_env *env, const wf_peer_id *from, const c
     say_text(self, from, WF_WIRE_REFUSED, 0, why);
 }
 
-/* A process that was started here says the name that it was given; one that attaches itself takes a vacant place. */
-static wf_pool_worker *place_for(wf_pool *self, const char *name) {
+/* A process that was started here says the name that it was given; one that attaches itself takes a vacant place. NULL
+ * with the reason. */
+static wf_pool_worker *place_for(wf_pool *self, const char *name, pid_t pid, const char **why) {
     for (uint32_t i = 0; i < self->worker_count; i++) {
         wf_pool_worker *worker = &self->workers[i];
-        if (worker->spawned && worker->state == WEFT_WORKER_STARTING && strcmp(worker->name, name) == 0) return worker;
+        if (worker->spawned && worker->state == WEFT_WORKER_STARTING && strcmp(worker->name, name) == 0) {
+            /* What is not in its group would not end with it, and go on with records that run elsewhere by then. */
+            if (wf_child_has(&worker->child, pid)) return worker;
+            *why = "its name is that of a worker which is started here, but it is not in that one's process group "
+                   "(setsid, su and daemons leave it)";
+            return NULL;
+        }
         if (!worker->spawned && worker->state == WEFT_WORKER_WAITING) return worker;
     }
+    *why = "there is no place for another worker (worker.attach.max)";
     return NULL;
 }
 
@@ -178,8 +186,8 @@ static void let_all_start(wf_pool *self, weft_env *env) {
     }
 }
 
-/* Who attached himself may be in a container, where he has another number; weft watches the one that he has here. */
-static pid_t pid_of_attached(const wf_pool *self, const wf_wire_hello *hello) {
+/* Who says HELLO may be in a container, where he has another number; weft looks at the one that he has here. */
+static pid_t pid_of(const wf_pool *self, const wf_wire_hello *hello) {
     pid_t seen = wf_peers_pid(self->peers);
     return seen >= 0 ? seen : (pid_t)hello->pid;
 }
@@ -209,16 +217,15 @@ static void on_hello(wf_pool *self, weft_env *env, const wf_peer_id *from, const
         condemn(self, env, worker, "a second HELLO");
         return;
     }
-    worker = place_for(self, name);
+    pid_t pid = pid_of(self, &hello);
+    worker = place_for(self, name, pid, &why);
     if (!worker) {
-        refuse(self, env, from, "there is no place for another worker (worker.attach.max)");
+        refuse(self, env, from, why);
         return;
     }
     worker->id = *from;
-    /* Behind a shell the worker is another process of the group than the one that was started. */
-    if (worker->spawned && wf_child_has(&worker->child, (pid_t)hello.pid)) worker->pid = (pid_t)hello.pid;
+    worker->pid = pid; /* of a spawned one behind a shell this is another process of its group */
     if (!worker->spawned) {
-        worker->pid = pid_of_attached(self, &hello);
         worker->born_ns = weft_env_now_ns(env);
         worker->watch_fd = worker->pid > 0 ? wf_process_watch(worker->pid) : -1;
         wf_pool_watch(self, worker->watch_fd, worker);

@@ -18,6 +18,7 @@
 #include "check.h"
 #include "env.h"
 #include "pool.h"
+#include "process.h"
 
 enum { TIMER_LOOK = 0, WATCH_ALL = 0, DIRECTORY_MAX = WF_PEERS_PATH_MAX - 10 /* bytes: "/workers" stands behind it */ };
 
@@ -230,6 +231,20 @@ static weft_status choose_path(wf_pool *self) {
     return WEFT_OK;
 }
 
+static weft_status open_socket(wf_pool *self) {
+    size_t count = self->options.user_count;
+    uid_t *users = calloc(count + 1, sizeof *users);
+    if (!users) return WEFT_ENOMEM;
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < count && status == WEFT_OK; i++)
+        if (!wf_user_find(self->options.users[i], &users[i]))
+            errno = EINVAL, status = fail(self, WEFT_ECONFIG, "worker.users: no such user", self->options.users[i]);
+    if (status == WEFT_OK && wf_peers_open(self->path, WF_WIRE_READ_MAX, users, count, &self->peers) != WEFT_OK)
+        status = fail(self, WEFT_ESYSTEM, "no socket for workers at", self->path);
+    free(users);
+    return status;
+}
+
 static weft_status write_token(wf_pool *self) {
     if (!*self->token_path) return WEFT_OK;
     char text[WF_WIRE_TOKEN_BYTES * 2 + 2];
@@ -267,8 +282,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     self->guard.fd = self->directory_fd = -1;
     self->workers = calloc(self->worker_count, sizeof *self->workers);
     weft_status status = self->workers && self->epoll_fd >= 0 ? choose_path(self) : WEFT_ENOMEM;
-    if (status == WEFT_OK && (status = wf_peers_open(self->path, WF_WIRE_READ_MAX, &self->peers)) != WEFT_OK)
-        fail(self, status, "no socket for workers at", self->path);
+    if (status == WEFT_OK) status = open_socket(self);
     if (status == WEFT_OK) status = write_token(self);
     if (status != WEFT_OK) {
         clean_up(self);

@@ -18,6 +18,8 @@ typedef struct wf_process_engine_options {
     uint32_t spawned;        /* processes that are started here */
     uint32_t attached_max;   /* that may attach themselves */
     const char *command;     /* of the spawned ones, for the shell */
+    char **users;            /* of whom processes may be workers, besides our own and root */
+    size_t user_count;
     const char *directory;   /* of the socket; "": one of our own is made, where anybody may attach */
     uint64_t heartbeat_ns;   /* silence of three of them is death */
     uint64_t deadline_ns;    /* of a handler; 0: none */
@@ -27,6 +29,7 @@ typedef struct wf_process_engine_options {
     uint64_t backoff_max_ns; /* up to this */
     uint64_t memory_max_bytes;
     int niceness;
+    uint64_t files_max; /* descriptors that they may have; 0: as many as we */
     char *error; /* says why init failed; not used later */
     size_t error_bytes;
 } wf_process_engine_options;

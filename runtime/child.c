@@ -82,6 +82,11 @@ static void become(const void *argument) {
         struct rlimit limit = {options->memory_max_bytes, options->memory_max_bytes};
         setrlimit(RLIMIT_AS, &limit);
     }
+    struct rlimit files;
+    if (options->files_max && getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = options->files_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     if (options->niceness) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + options->niceness);
     if (self->stderr_fd == STDERR_FILENO) /* ours was closed */
         fcntl(STDERR_FILENO, F_SETFD, 0);

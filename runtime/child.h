@@ -26,6 +26,7 @@ typedef struct wf_child_options {
     int shared_fd;                  /* given on; -1: none */
     int guard_fd;                   /* of a wf_guard, which is told of its group; -1: none */
     int niceness;                   /* added to ours */
+    uint64_t files_max;             /* descriptors that it may have; 0: as many as we */
     uint64_t memory_max_bytes;      /* address space; 0: no limit */
 } wf_child_options;
 

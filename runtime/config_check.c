@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "config_store.h"
+#include "process.h"
 
 /* librdkafka's default and range. */
 enum { POLL_INTERVAL_DEFAULT_MS = 300000, POLL_INTERVAL_MAX_MS = 86400000 };
@@ -112,6 +113,21 @@ static void check_topics(struct checker *checker) {
         if (*at != '^' && !is_topic_name(at, bytes))
             problem = "is not a topic name: 1 to 249 letters, digits, '.', '_' or '-'";
         if (problem) fprintf(complain(checker, "topics"), "%.*s %s\n", (int)bytes, at, problem);
+        at += whole + (at[whole] == ',');
+    }
+}
+
+static void check_users(struct checker *checker) {
+    const char *text = wf_config_text(checker->config, WF_OPTION_ID_worker_users);
+    for (const char *at = text; *at;) {
+        char name[256];
+        uid_t uid;
+        at += strspn(at, " ");
+        size_t whole = strcspn(at, ","), bytes = whole;
+        while (bytes > 0 && at[bytes - 1] == ' ') bytes--;
+        snprintf(name, sizeof name, "%.*s", (int)(bytes < sizeof name ? bytes : sizeof name - 1), at);
+        if (!wf_user_find(name, &uid))
+            fprintf(complain(checker, "worker.users"), "there is no user \"%s\" on this system\n", name);
         at += whole + (at[whole] == ',');
     }
 }
@@ -230,6 +246,7 @@ weft_status wf_config_cross_check(const weft_config *config, FILE *out, size_t *
         must_be_given(&checker, WF_OPTION_ID_bootstrap_servers, ": host:port of a broker");
     must_be_given(&checker, WF_OPTION_ID_topics, ": what should be consumed?");
     check_topics(&checker);
+    check_users(&checker);
     check_poll_interval(&checker);
     check_limits(&checker);
     check_without_effect(&checker);

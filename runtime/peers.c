@@ -6,13 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "check.h"
 
 enum {
-    HIGH_WATER = 65536, /* far above what credit and heartbeats allow */
-    GOODBYE_MS = 500,   /* what a worker said last may take so long to be sent */
+    HIGH_WATER = 65536,  /* far above what credit and heartbeats allow */
+    HANDSHAKE_MS = 5000, /* who connects and says nothing may keep a descriptor so long */
+    GOODBYE_MS = 500,    /* what a worker said last may take so long to be sent */
 };
 
 struct wf_peers {
@@ -40,7 +42,19 @@ static void end(void *context, void *socket) {
     }
 }
 
-weft_status wf_peers_open(const char *path, size_t frame_max, wf_peers **ret_peers) {
+/* ZeroMQ looks at the kernel's word for the peer as soon as it has accepted a connection. */
+static bool let_in(void *socket, uid_t user) {
+    return zmq_setsockopt(socket, ZMQ_IPC_FILTER_UID, &user, sizeof user) == 0;
+}
+
+static bool let_in_all(void *socket, const uid_t *users, size_t user_count) {
+    bool all = let_in(socket, geteuid()) && let_in(socket, 0);
+    for (size_t i = 0; all && i < user_count; i++) all = let_in(socket, users[i]);
+    return all;
+}
+
+weft_status wf_peers_open(const char *path, size_t frame_max, const uid_t *users, size_t user_count,
+                          wf_peers **ret_peers) {
     char address[WF_PEERS_PATH_MAX + 8];
     if (strlen(path) > WF_PEERS_PATH_MAX) {
         errno = ENAMETOOLONG;
@@ -53,6 +67,8 @@ weft_status wf_peers_open(const char *path, size_t frame_max, wf_peers **ret_pee
     self->context = zmq_ctx_new();
     self->socket = self->context ? zmq_socket(self->context, ZMQ_ROUTER) : NULL;
     if (!self->socket) goto fail;
+    if (!let_in_all(self->socket, users, user_count)) goto fail;
+    set(self->socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
     set(self->socket, ZMQ_ROUTER_MANDATORY, 1);
     set(self->socket, ZMQ_SNDHWM, HIGH_WATER);
     set(self->socket, ZMQ_RCVHWM, HIGH_WATER);

@@ -5,7 +5,9 @@
  *
  * Invariants:
  * 1. No send blocks. To whom weft sends is bounded by credit, far below the high-water mark.
- * 2. A message that is not one frame never gets through; who sent it is told to the caller. One beyond the largest size
+ * 2. Only processes of our own user, of root and of the users that are named are let in: whoever else connects is
+ *    turned away before he costs more than a moment of a descriptor. ZeroMQ ends the process when there is none left.
+ * 3. A message that is not one frame never gets through; who sent it is told to the caller. One beyond the largest size
  * is not read at all: its sender is not connected any more.
  */
 #ifndef WF_PEERS_H
@@ -27,8 +29,10 @@ typedef struct wf_peer_id {
 
 typedef struct wf_peers wf_peers;
 
-/* Listen at `path` ("@name": a name without a file). WEFT_ESYSTEM: errno says why. */
-weft_status wf_peers_open(const char *path, size_t frame_max, wf_peers **ret_peers);
+/* Listen at `path` ("@name": a name without a file), for our own user, for root and for these. WEFT_ESYSTEM: errno says
+ * why. */
+weft_status wf_peers_open(const char *path, size_t frame_max, const uid_t *users, size_t user_count,
+                          wf_peers **ret_peers);
 void wf_peers_close(wf_peers **peers);
 
 /* Readable when there may be something to receive: read with wf_peers_receive() until it says false, each time. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,20 @@ static double count_fds(void) {
     for (const struct dirent *entry; (entry = readdir(directory));) count += entry->d_name[0] != '.';
     closedir(directory);
     return count;
+}
+
+bool wf_user_find(const char *text, uid_t *ret_uid) {
+    char *end, buffer[4096];
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && *end == '\0') {
+        if (number >= (uid_t)-1) return false;
+        *ret_uid = (uid_t)number;
+        return true;
+    }
+    struct passwd entry, *found = NULL;
+    if (getpwnam_r(text, &entry, buffer, sizeof buffer, &found) != 0 || !found) return false;
+    *ret_uid = found->pw_uid;
+    return true;
 }
 
 wf_process_metrics wf_process_read(void) {

@@ -5,6 +5,9 @@
 #ifndef WF_PROCESS_H
 #define WF_PROCESS_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 /* NAN where the system does not say. */
 typedef struct wf_process_metrics {
     double cpu_seconds; /* user and system, all threads */
@@ -17,5 +20,8 @@ typedef struct wf_process_metrics {
 
 /* Reads a few files of /proc: some tens of microseconds. */
 wf_process_metrics wf_process_read(void);
+
+/* A user by name or number. False: the system knows none of this name. */
+bool wf_user_find(const char *text, uid_t *ret_uid);
 
 #endif

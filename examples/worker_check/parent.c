@@ -85,7 +85,7 @@ void parent_open(parent *self, unsigned flags) {
     make_token(self, token);
     make_place(self, attached, token);
     if (has_word) make_word(self);
-    if (wf_peers_open(self->socket, FRAME_MAX, &self->peers) != WEFT_OK)
+    if (wf_peers_open(self->socket, FRAME_MAX, NULL, 0, &self->peers) != WEFT_OK)
         parent_fail(self, 0, "no socket %s: %s", self->socket, strerror(errno));
     snprintf(lines[0], sizeof lines[0], "WEFT_SOCKET=%s", self->socket);
     snprintf(lines[1], sizeof lines[1], attached ? "WEFT_TOKEN_FILE=%s" : "WEFT_TOKEN=%s",

@@ -62,8 +62,9 @@ sim_frame *sim_process_says(sim_process *process, const void *data, size_t bytes
 
 /* --- the adapters */
 
-weft_status wf_peers_open(const char *path, size_t frame_max, wf_peers **ret_peers) {
-    (void)frame_max;
+weft_status wf_peers_open(const char *path, size_t frame_max, const uid_t *users, size_t user_count,
+                          wf_peers **ret_peers) {
+    (void)frame_max, (void)users, (void)user_count;
     sim_processes *self = opening;
     snprintf(self->path, sizeof self->path, "%s", path);
     *ret_peers = (wf_peers *)self;

@@ -25,4 +25,7 @@ char *must_name(const char *stem);
 
 uint64_t must_now_ms(void); /* monotonic */
 
+/* The end of a child that a test has forked: the test itself would have passed by ending so. */
+_Noreturn void must_leave(int status);
+
 #endif

@@ -516,7 +516,7 @@ Test(worker_peers, pings__more_than_wait_for_one_who_does_not_look__are_lost_and
     const void *frame;
     size_t bytes, sent = 0;
     snprintf(path, sizeof path, "@weft-pings-%d", (int)getpid());
-    REQUIRE_EQ(wf_peers_open(path, WF_WIRE_FRAME_MAX, &weft), WEFT_OK);
+    REQUIRE_EQ(wf_peers_open(path, WF_WIRE_FRAME_MAX, NULL, 0, &weft), WEFT_OK);
     REQUIRE_EQ(wf_peer_open(path, &peer), WEFT_OK);
     REQUIRE(wf_peer_send(peer, "hello", 5));
     while (!wf_peers_receive(weft, &id, &frame, &bytes)) poll(&(struct pollfd){wf_peers_fd(weft), POLLIN, 0}, 1, 10);
