@@ -39,16 +39,34 @@ static char **merge_environment(const char *const *added) {
     return merged;
 }
 
-/* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
- * NAME=value. Lists, pipes and groups need the shell to stay. malloc'ed. */
-static char *shell_line(const char *command) {
-    bool quoted = false;
-    bool simple = strncmp(command + strspn(command, " \t"), "exec ", 5) != 0; /* who says it himself needs no help */
+/* What is known to a shell alone, and can't be started by another program. */
+static bool begins_in_shell(const char *command) {
+    static const char *const words[] = {"exec", "eval", "command", "."};
+    command += strspn(command, " \t");
+    size_t bytes = strcspn(command, " \t");
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strlen(words[i]) == bytes && strncmp(words[i], command, bytes) == 0) return true;
+    return false;
+}
+
+/* Lists, pipes and groups are not. Between double quotes they may be commands of their own: $(a; b). */
+static bool is_simple(const char *command) {
+    char quote = '\0'; /* that is open */
     for (const char *at = command; *at; at++) {
-        if (*at == '\'') quoted = !quoted;
-        if (!quoted && strchr("&|;(){}\n", *at)) simple = false;
+        if (*at == '\\' && quote != '\'' && at[1])
+            at++;
+        else if (quote ? *at == quote : *at == '\'' || *at == '"')
+            quote = quote ? '\0' : *at;
+        else if (quote != '\'' && strchr("&|;(){}\n", *at))
+            return false;
     }
-    const char *before = simple ? "exec env " : "";
+    return !begins_in_shell(command);
+}
+
+/* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
+ * NAME=value. Others need the shell to stay. malloc'ed. */
+static char *shell_line(const char *command) {
+    const char *before = is_simple(command) ? "exec env " : "";
     size_t bytes = strlen(before) + strlen(command) + 1;
     char *line = malloc(bytes);
     if (line) snprintf(line, bytes, "%s%s", before, command);

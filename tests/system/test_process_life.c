@@ -420,3 +420,41 @@ Test(process_life, start__a_child_that_cannot_be_watched__is_ended_and_the_guard
     REQUIRE(is_gone((int32_t)number));
     close(pair[1]);
 }
+
+/* What a command line says on standard error, whole. */
+static void said_by(const char *command, char *ret_text, size_t bytes) {
+    static const char *const no_more[] = {NULL};
+    wf_child_options options = {.command = command, .environment = no_more, .shared_fd = -1, .guard_fd = -1};
+    wf_child child;
+    size_t used = 0;
+    MUST(wf_child_start(&options, &child) == WEFT_OK, "%s", command);
+    fcntl(child.stderr_fd, F_SETFL, 0);
+    for (ssize_t got; (got = read(child.stderr_fd, ret_text + used, bytes - 1 - used)) > 0;) used += (size_t)got;
+    ret_text[used] = '\0';
+    wf_child_bury(&child);
+    close(child.stderr_fd);
+    close(child.exit_fd);
+}
+
+/* Only one simple command takes the shell's place; a list of which the first half did so would end after it. */
+Test(process_life, start__command_lines_with_quotes_and_lists__run_whole) {
+    static const struct {
+        const char *command, *said;
+    } lines[] = {
+        {"echo one >&2", "one\n"},
+        {"NAME='a; b' printenv NAME >&2", "a; b\n"},
+        {"echo one >&2; echo two >&2", "one\ntwo\n"},
+        {"echo \"it's\" >&2; echo two >&2", "it's\ntwo\n"},
+        {"echo it\\'s >&2 && echo two >&2", "it's\ntwo\n"},
+        {"echo 'a\\' >&2; echo two >&2", "a\\\ntwo\n"},
+        {"echo \"\\\"'\" >&2; echo two >&2", "\"'\ntwo\n"},
+        {"echo \"$(echo 'a'; echo b)\" >&2", "a\nb\n"},
+        {"command echo one >&2", "one\n"},
+        {"eval 'echo one >&2'", "one\n"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char text[256];
+        said_by(lines[i].command, text, sizeof text);
+        cr_expect_str_eq(text, lines[i].said, "%s says %s", lines[i].command, text);
+    }
+}
