@@ -86,7 +86,9 @@ static void note_windows(bench_run *self, uint64_t before, uint64_t before_ns, u
 bool run_watch(bench_run *self, uint64_t done) {
     uint64_t at_ns = now_ns();
     if (done > self->seen) {
-        if (self->first_ns) note_windows(self, self->seen, self->progress_ns, done, at_ns);
+        /* Before the first record nothing came, however long ago the last look was. */
+        uint64_t before_ns = self->progress_ns > self->first_ns ? self->progress_ns : self->first_ns;
+        if (self->first_ns) note_windows(self, self->seen, before_ns, done, at_ns);
         self->seen = done;
         self->progress_ns = at_ns;
     }

@@ -54,6 +54,15 @@ static const char *const python_harness_fields[] = {"run_name",
                                                     "final_gap_count",
                                                     "metrics_observations"};
 
+/* No window is longer than the time in which all of them were: joining the group is in none. */
+static void expect_windows(const json_t *entry, const char *name) {
+    double slowest = json_number_value(json_object_get(entry, "tps_min_window"));
+    double window = json_number_value(json_object_get(entry, "window_size_messages"));
+    double seconds = json_number_value(json_object_get(entry, "work_time_sec"));
+    cr_expect(slowest > 0 && window / slowest <= seconds * 1.001, "%s: a window of %g records at %g/s in %g s", name,
+              window, slowest, seconds);
+}
+
 static void expect_result(const json_t *entry) {
     const char *name = text_field(entry, "run_name");
     for (size_t i = 0; i < sizeof python_harness_fields / sizeof *python_harness_fields; i++)
@@ -65,6 +74,7 @@ static void expect_result(const json_t *entry) {
     cr_expect_gt(json_number_value(json_object_get(entry, "work_tps")), 0, "%s", name);
     cr_expect_gt(json_number_value(json_object_get(entry, "cpu_sec")), 0, "%s", name);
     cr_expect_gt(json_number_value(json_object_get(entry, "rss_max_bytes")), 1e6, "%s", name);
+    expect_windows(entry, name);
     if (strncmp(name, "raw", 3) == 0 || strstr(name, "floor")) return;
     cr_expect_eq(json_integer_value(json_object_get(entry, "final_lag")), 0, "%s", name);
     cr_expect_eq(json_integer_value(json_object_get(entry, "final_gap_count")), 0, "%s", name);
