@@ -153,6 +153,15 @@ static const char *old_name(const char *variable, const char *equals) {
     return NULL;
 }
 
+/* Is the same option also given by weft's own variable? The old one may be another program's then: where a service is
+ * called metrics, Kubernetes sets METRICS_PORT to a URL. */
+static bool has_own_name(char *const *variables, const char *old, const char *equals) {
+    for (; *variables; variables++)
+        if (begins_with(*variables, "WEFT_") && strncmp(*variables + 5, old, (size_t)(equals - old) + 1) == 0)
+            return true;
+    return false;
+}
+
 /* Those may be written as other programs read them. */
 static weft_status load_old_name(weft_config *config, const char *variable, const char *equals, const char *option) {
     static const char *const words[][2] = {{"1", "true"},      {"yes", "true"},   {"on", "true"},  {"True", "true"},
@@ -185,11 +194,12 @@ static weft_status load_variable(weft_config *config, const char *variable, cons
 weft_status wf_config_load_variables(weft_config *config, char *const *variables) {
     wf_config_forget_environment(config);
     weft_status overall = WEFT_OK;
-    /* The old ones first: of two names of an option, weft's own counts. */
+    /* Of two names of an option, weft's own counts. */
     for (char *const *at = variables; at && *at; at++) {
         const char *equals = strchr(*at, '=');
         const char *option = equals ? old_name(*at, equals) : NULL;
-        if (option) overall = worse(overall, load_old_name(config, *at, equals, option));
+        if (option && !has_own_name(variables, *at, equals))
+            overall = worse(overall, load_old_name(config, *at, equals, option));
     }
     for (; variables && *variables; variables++) {
         const char *variable = *variables;

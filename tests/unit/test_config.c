@@ -410,6 +410,12 @@ Test(config, environment__names_from_before_weft__forms_and_precedence) {
          "environment METRICS_PORT: metrics.port = \"65536\": must be a whole number from 0 to 65535\n"},
         {{"METRICS_PORT=9200", "WEFT_METRICS_PORT=9300"}, "false", "9300", ""},
         {{"WEFT_METRICS_PORT=9300", "METRICS_PORT=9200"}, "false", "9300", ""},
+        {{"METRICS_PORT=tcp://10.0.0.1:9090", "WEFT_METRICS_PORT=9300"}, "false", "9300", ""},
+        {{"WEFT_METRICS_ENABLED=true", "METRICS_ENABLED=maybe"}, "true", "9095", ""},
+        {{"METRICS_PORT=9200", "WEFT_METRICS_PORTS=1"},
+         "false",
+         "9200",
+         "environment WEFT_METRICS_PORTS: no option \"metrics.ports\"; did you mean metrics.port?\n"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         weft_config *config = given_whole_config();
