@@ -5,9 +5,12 @@
  *
  *     with_broker [--topic NAME] [--records N] [--keys N] [--partitions N] -- COMMAND [ARGUMENT...]
  *
- * The topic (orders) is filled with N (200000) records of N (10000) keys first. The exit status is the command's.
+ * The topic (orders) is filled with N (200000) records of N (10000) keys first. The exit status is the command's, also
+ * when a signal asks for the end: the broker stays until the command has ended. SIGTERM is passed on to it; what is
+ * typed at a terminal reaches it without us.
  */
 #include <getopt.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,20 +60,39 @@ static const char *parse(int argc, char **argv, task *job) {
     return optind < argc ? NULL : "no command";
 }
 
+static pid_t child;
+
+static void pass_on(int number) {
+    kill(child, number);
+}
+
 static int run(char **command, const char *address, const char *topic) {
     setenv("WEFT_BOOTSTRAP_SERVERS", address, 1);
     setenv("WEFT_TOPICS", topic, 0);
     setenv("WEFT_KAFKA_FETCH_WAIT_MAX_MS", "10", 0); /* it answers an empty fetch only when its time is over */
     setenv("WEFT_KAFKA_SESSION_TIMEOUT_MS", "6000", 0);
     setenv("WEFT_KAFKA_HEARTBEAT_INTERVAL_MS", "200", 0);
-    pid_t pid = fork();
-    if (pid == 0) {
+    sigset_t ends, before; /* they wait until we know whom they are for */
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGQUIT);
+    sigaddset(&ends, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ends, &before);
+    child = fork();
+    if (child == 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
         execvp(command[0], command);
         perror(command[0]);
         _exit(127);
     }
+    if (child > 0) {
+        signal(SIGINT, SIG_IGN);
+        signal(SIGQUIT, SIG_IGN);
+        signal(SIGTERM, pass_on);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
     int status;
-    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+    if (child < 0 || waitpid(child, &status, 0) != child) {
         perror("with_broker");
         return 1;
     }
