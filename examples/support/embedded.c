@@ -67,7 +67,7 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
     if (message->err) ++*(uint64_t *)opaque;
 }
 
-static bool put(rd_kafka_t *client, const char *topic, uint64_t i, uint64_t keys) {
+static rd_kafka_resp_err_t put(rd_kafka_t *client, const char *topic, uint64_t i, uint64_t keys) {
     char key[32], value[64];
     int key_bytes = snprintf(key, sizeof key, "customer-%llu", (unsigned long long)(i % keys));
     int value_bytes =
@@ -76,7 +76,7 @@ static bool put(rd_kafka_t *client, const char *topic, uint64_t i, uint64_t keys
         rd_kafka_resp_err_t error = rd_kafka_producev(
             client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, (size_t)key_bytes),
             RD_KAFKA_V_VALUE(value, (size_t)value_bytes), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-        if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) return error == RD_KAFKA_RESP_ERR_NO_ERROR;
+        if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) return error;
         rd_kafka_poll(client, 10);
     }
 }
@@ -96,16 +96,18 @@ bool fill_topic(const char *address, const char *topic, uint64_t records, uint64
         rd_kafka_conf_destroy(conf);
         return false;
     }
-    bool queued = true;
-    for (uint64_t i = 0; i < records && queued; i++) {
-        queued = put(client, topic, i, keys);
+    rd_kafka_resp_err_t refused = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (uint64_t i = 0; i < records && !refused; i++) {
+        refused = put(client, topic, i, keys);
         if (i % 1000 == 0) rd_kafka_poll(client, 0);
     }
     bool flushed = rd_kafka_flush(client, 60000) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!flushed) failed += (uint64_t)rd_kafka_outq_len(client);
     rd_kafka_destroy(client);
-    if (!queued || !flushed || failed)
+    if (refused) fprintf(stderr, "produce: %s\n", rd_kafka_err2str(refused));
+    if (!flushed || failed)
         fprintf(stderr, "%llu records were not delivered to %s\n", (unsigned long long)failed, address);
-    return queued && flushed && failed == 0;
+    return !refused && flushed && failed == 0;
 }
 
 /* --- reading a commit back */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The embedded broker with a command beside it: signals and exit statuses.
+ * The embedded broker with a command beside it: signals, exit statuses, and what is said of records that can't be.
  */
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -55,4 +55,18 @@ static void end_by_signal(int number, bool is_typed) {
 Test(with_broker, signals__while_the_command_runs__it_ends_by_itself_and_its_status_counts) {
     end_by_signal(SIGINT, true);
     end_by_signal(SIGTERM, false);
+}
+
+Test(with_broker, topic__of_a_name_too_long_to_be_filled__the_reason_is_told) {
+    char name[700] = "", *path = must_name("/tmp/weft-with-broker");
+    const char *const words[] = {WEFT_BUILD_DIR "/bin/with_broker", "--topic", name, "--records", "10", "--", "true",
+                                 NULL};
+    memset(name, 'x', 600);
+    int status = program_end(program_start(words, path), 0);
+    read_said(path);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %#x: %s", (unsigned)status, said);
+    cr_expect_not_null(strstr(said, "produce: Local: Invalid argument"), "%s", said);
+    cr_expect_null(strstr(said, "0 records were not delivered"), "%s", said);
+    unlink(path);
+    free(path);
 }
