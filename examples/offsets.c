@@ -61,7 +61,7 @@ static int usage(void) {
     puts("usage: weft-offsets show    [CONNECTION] [--topic TOPIC]... [--all] [--json]\n"
          "       weft-offsets verify  [CONNECTION] [--topic TOPIC]... [--json]\n"
          "       weft-offsets decode  --base OFFSET [--log-end OFFSET | CONNECTION --topic TOPIC --partition NUMBER]\n"
-         "                            [--to FORMAT] [--all] [--json] TEXT\n"
+         "                            [--to FORMAT] [--all] TEXT, or --json TEXT\n"
          "       weft-offsets convert [CONNECTION] [--topic TOPIC]... --to FORMAT [--apply] [--force]\n"
          "       weft-offsets strip   [CONNECTION] [--topic TOPIC]... [--apply] [--force]\n"
          "\n"
@@ -106,6 +106,15 @@ static bool read_format(const char *text, wf_metadata_format *ret_format) {
     return false;
 }
 
+/* A topic that is named twice is one. */
+static const char *take_topic(task *job, const char *topic) {
+    for (size_t i = 0; i < job->topic_count; i++)
+        if (strcmp(job->topics[i], topic) == 0) return NULL;
+    if (job->topic_count == TOPICS_MAX) return "--topic: at most 256 of them";
+    job->topics[job->topic_count++] = topic;
+    return NULL;
+}
+
 /* NULL: fine; else the problem. */
 static const char *take_option(task *job, int option, char *value) {
     switch (option) {
@@ -121,9 +130,7 @@ static const char *take_option(task *job, int option, char *value) {
         weft_config_set(job->config, "group.id", value);
         return NULL;
     case 't':
-        if (job->topic_count == TOPICS_MAX) return "--topic: at most 256 of them";
-        job->topics[job->topic_count++] = value;
-        return NULL;
+        return take_topic(job, value);
     case 'o':
         return read_offset(value, &job->base) ? NULL : "--base: an offset, 0 or more";
     case 'e':
@@ -230,6 +237,10 @@ static int look_at_log(task *job, committed_map *map) {
 static int decode(task *job) {
     if (!job->text) return complain("decode: TEXT is missing", NULL);
     if (job->base < 0) return complain("decode: --base is missing: a map belongs to its committed offset", NULL);
+    if (job->apply || job->force) return complain("--apply and --force are for convert and strip", NULL);
+    if (job->json && job->format != WF_METADATA_FORMATS) return complain("decode: --json or --to, not both", NULL);
+    if (job->log_end >= 0 && (job->topic_count > 0 || job->partition >= 0))
+        return complain("decode: --log-end, or --topic and --partition, not both", NULL);
     committed_map map = {.base = job->base, .log_first = job->log_end < 0 ? -1 : 0, .log_end = job->log_end};
     if (job->topic_count > 0 || job->partition >= 0) {
         int looked = look_at_log(job, &map);
@@ -244,7 +255,7 @@ static int decode(task *job) {
         show_json(NULL, NULL, &map, 1);
     else
         show_map(&map, job->all_runs);
-    if (job->format != WF_METADATA_FORMATS && !job->json && status == DONE) status = print_converted(&map, job->format);
+    if (job->format != WF_METADATA_FORMATS && status == DONE) status = print_converted(&map, job->format);
     map_free(&map);
     return status;
 }
@@ -420,7 +431,10 @@ static int with_options(task *job) {
     if (convert && job->format == WF_METADATA_FORMATS) return complain("convert: --to is missing", NULL);
     if (!convert && job->format != WF_METADATA_FORMATS) return complain("--to is for convert and decode", NULL);
     if (known < 2 && (job->apply || job->force)) return complain("--apply and --force are for convert and strip", NULL);
+    if (known > 1 && job->json) return complain("--json is for show, verify and decode", NULL);
+    if (known > 0 && job->all_runs) return complain("--all is for show and decode", NULL);
     if (job->partition >= 0) return complain("--partition is for decode", NULL);
+    if (job->base >= 0 || job->log_end >= 0) return complain("--base and --log-end are for decode", NULL);
     wf_options options;
     int status = resolve(job, &options);
     if (status != DONE) return status;

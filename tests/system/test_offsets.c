@@ -134,6 +134,9 @@ Test(offsets, decode__what_is_wrong__is_said_with_status_3) {
         {"--base 1 --to zip R", "--to: native, pyrallel or confluent", 2},
         {"--base 1 R R", "more arguments", 2},
         {"--base 1 --what R", "unknown option", 2},
+        {"--base 10 --json --to native bAAGOgA=", "--json or --to, not both", 2},
+        {"--base 10 --apply bAAGOgA=", "--apply and --force are for", 2},
+        {"--base 10 --log-end 20 --topic t --partition 0 bAAGOgA=", "--log-end, or --topic and --partition", 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         cr_expect(eq(int, run("decode %s", rows[i].arguments), rows[i].status), "%s: %s", rows[i].arguments, output);
@@ -151,6 +154,9 @@ Test(offsets, command_line__mistakes__are_named_with_status_2) {
         {"convert --bootstrap-servers h:1", "--to is missing"},
         {"strip --bootstrap-servers h:1 --to native", "--to is for convert and decode"},
         {"show --bootstrap-servers h:1 --apply", "--apply and --force are for"},
+        {"show --bootstrap-servers h:1 --base 1", "--base and --log-end are for decode"},
+        {"verify --bootstrap-servers h:1 --all", "--all is for show and decode"},
+        {"strip --bootstrap-servers h:1 --json", "--json is for show, verify and decode"},
         {"show --bootstrap-servers h:1 --set group.idd=x", "group.idd"},
         {"show --config /nowhere/at/all", "/nowhere/at/all"},
         {"show --set bootstrap.servers", "option=value"},
@@ -226,6 +232,15 @@ Test(offsets, show_and_verify__a_group__every_map_and_what_is_wrong) {
     cr_assert(root != NULL, "%s", output);
     cr_expect(eq(sz, json_array_size(json_object_get(root, "partitions")), PARTITIONS));
     json_decref(root);
+    mock_close(mock);
+}
+
+Test(offsets, show__a_topic_named_twice__is_shown_once) {
+    mock_cluster *mock = open_group();
+    cr_expect(eq(int, on_group(mock, "show --topic t"), 0), "%s", output);
+    const char *first = strstr(output, "t[0]");
+    cr_assert(first != NULL, "%s", output);
+    cr_expect(strstr(first + 1, "t[0]") == NULL, "%s", output);
     mock_close(mock);
 }
 
