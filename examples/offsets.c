@@ -12,7 +12,7 @@
  * convert and strip only say what they would do, unless --apply stands there, and refuse while the group has members.
  * Exit status:
  *     0  done, and nothing is wrong
- *     1  the brokers can't be reached, or refused
+ *     1  the brokers can't be reached, or refused; or standard output can't be written
  *     2  command line or configuration
  *     3  something is wrong with a map, or can't be converted; the others were done
  *     4  the group has members, or nobody can say, or somebody has committed meanwhile: nothing was written
@@ -81,7 +81,8 @@ static int usage(void) {
          "  --all              all ranges, not only the first ones\n"
          "  --json             one JSON object\n"
          "\n"
-         "exit status: 0 done and nothing wrong, 1 brokers, 2 command line, 3 a map is wrong or was left as it is,\n"
+         "exit status: 0 done and nothing wrong, 1 brokers or output, 2 command line,\n"
+         "             3 a map is wrong or was left as it is,\n"
          "             4 the group has members, or had a moment ago: nothing was written");
     return DONE;
 }
@@ -456,5 +457,7 @@ int main(int argc, char **argv) {
     else
         status = strcmp(job.command, "decode") == 0 ? decode(&job) : with_options(&job);
     weft_config_free(&job.config);
-    return status;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fputs("weft-offsets: standard output can't be written\n", stderr);
+    return status == DONE || status == WRONG ? FAILED : status;
 }

@@ -169,6 +169,12 @@ Test(offsets, command_line__mistakes__are_named_with_status_2) {
     expect_says("exit status:");
 }
 
+/* Half of a report must not look like a report. */
+Test(offsets, output__that_cannot_be_written__status_1) {
+    cr_expect(eq(int, run("decode --base 10 --json bAAGOgA= 2>&1 >/dev/full #"), 1), "%s", output);
+    expect_says("weft-offsets: standard output can't be written");
+}
+
 Test(offsets, broker_away__status_1) {
     cr_expect(eq(int, run("show --bootstrap-servers 127.0.0.1:1 --group g --topic t"), 1));
     expect_says("weft-offsets: group g: ");
