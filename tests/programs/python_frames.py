@@ -291,6 +291,16 @@ def reason__of_an_exception__type_and_text_cut_between_characters():
     assert reason.decode().startswith("ValueError: \u00e4") and 250 < len(reason) <= 255
 
 
+def reason__of_an_exception_that_has_no_text__its_type():
+    class Wordless(Exception):
+        def __str__(self):
+            return "order " + self.args[1]
+
+    task = weft._Task(9, 3, frame_of("work"))
+    task.fail(0, Wordless())
+    assert task.marks[0] == (weft.FAILURE, b"Wordless, which can't be shown"), task.marks
+
+
 def log__of_the_handler_and_of_another_thread__reaches_weft_in_order():
     weft._worker = made = worker(print, "record")
     logger = logging.Logger("test")

@@ -38,6 +38,15 @@ function utf8(text, limit) {
   return bytes.subarray(0, end);
 }
 
+// What a program throws may be anything, also what can't be made a text.
+function textOf(error) {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  } catch {
+    return "what was thrown can't be shown";
+  }
+}
+
 // --- frames
 
 function open(frame) {
@@ -133,7 +142,7 @@ class Task {
     this.frame.copy(done, 0, entry, entry + 8);
     done[8] = status;
     if (status === FAILURE) {
-      const reason = utf8(error instanceof Error ? `${error.name}: ${error.message}` : error, REASON_BYTES);
+      const reason = utf8(textOf(error), REASON_BYTES);
       done.writeUInt32LE(reason.length, 12);
       this.reasons.push(reason);
     }

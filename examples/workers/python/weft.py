@@ -138,6 +138,14 @@ def _utf8(text: str, limit: int) -> bytes:
     return data if len(data) <= limit else data[:limit].decode("utf-8", "ignore").encode("utf-8")
 
 
+def _text_of(error: object) -> str:
+    """Exceptions are made by programs: what makes their text may raise one itself."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}, which can't be shown"
+
+
 def _end(status: int, text: str) -> NoReturn:
     print("weft worker: " + text, file=sys.stderr, flush=True)
     sys.exit(status)
@@ -196,8 +204,7 @@ class _Task:
         return zip(range(1, self.count + 1), begins, keys, values, lanes)
 
     def fail(self, index: int, error: object) -> None:
-        reason = _utf8(f"{type(error).__name__}: {error}", REASON_BYTES)
-        self.marks[index] = (FAILURE, reason)
+        self.marks[index] = (FAILURE, _utf8(_text_of(error), REASON_BYTES))
 
     def report(self) -> Optional[bytearray]:
         """DONE for what ended since the last one."""
