@@ -153,8 +153,8 @@ static bool take_number(reader *from, int64_t *ret_number) {
 
 /* [first, end) is complete: what lies above the base of it. */
 static weft_status add(reader *to, int64_t first, int64_t end) {
+    if (end - 1 <= to->base) return WEFT_OK; /* base + 1 may be no number */
     if (first <= to->base) first = to->base + 1;
-    if (first >= end) return WEFT_OK;
     if (end - to->base > WF_METADATA_SPAN_MAX) return WEFT_ECORRUPT;
     return wf_run_list_append(&to->list, first, end) ? WEFT_OK : WEFT_ENOMEM;
 }

@@ -416,6 +416,8 @@ Test(metadata_format, hostile_pyrallel_text__is_a_map_or_refused) {
         {"B5:0", 5, WEFT_ECORRUPT, "half a byte"},
         {"B5:0G", 5, WEFT_ECORRUPT, "not hexadecimal"},
         {"B5:0A", 5, WEFT_ECORRUPT, "upper case"},
+        {"R5", INT64_MAX, WEFT_OK, "below the last offset"},
+        {"R1-9223372036854775806", INT64_MAX, WEFT_OK, "up to the last offset"},
         {"B9223372036854775807:02", INT64_MAX, WEFT_ECORRUPT, "beyond the last offset"},
         {"B9223372036854775800:42", INT64_MAX - 7, WEFT_OK, "the last that can have an end; a spare bit follows"},
         {"B9223372036854775800:80", INT64_MAX - 7, WEFT_ECORRUPT, "one more"},
