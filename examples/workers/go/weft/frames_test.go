@@ -6,9 +6,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 type goldenFrame struct {
@@ -190,5 +193,28 @@ func TestTextIsCutBetweenCharacters(t *testing.T) {
 	}
 	if found := string(text("\xff", reasonBytes)); found != `"\xff"` {
 		t.Error(found)
+	}
+}
+
+// Whoever listens there and says nothing is not waited for without end.
+func TestDialGivesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	silent, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := dial(path, 20*time.Millisecond)
+		ended <- err
+	}()
+	select {
+	case err = <-ended:
+		if err == nil {
+			t.Error("it connected")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits without end")
 	}
 }

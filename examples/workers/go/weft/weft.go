@@ -283,7 +283,7 @@ func Run(handler func(*Record) error) {
 		end(statusEnvironment, "WEFT_SOCKET is not set: weft starts workers, or tells where to attach")
 	}
 	token := readToken()
-	socket, err := dial(path)
+	socket, err := dial(path, welcomeTime)
 	if err != nil {
 		end(statusGone, "no connection to %s: %v", path, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // As much of ZMTP 3 as a DEALER needs that talks to one ROUTER: mechanism NULL, whole messages of one part.
@@ -40,31 +41,41 @@ func ready() []byte {
 	return append([]byte{flagCommand, byte(len(body))}, body...)
 }
 
-// dial connects to a path, or to "@name" without a file.
-func dial(path string) (*dealer, error) {
+// dial connects to a path, or to "@name" without a file, whose other side has so long to answer.
+func dial(path string, patience time.Duration) (*dealer, error) {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		return nil, err
 	}
 	made := &dealer{conn: conn}
-	if _, err = conn.Write(greeting()); err != nil {
+	conn.SetDeadline(time.Now().Add(patience))
+	if err = made.shakeHands(); err != nil {
+		conn.Close()
 		return nil, err
+	}
+	conn.SetDeadline(time.Time{})
+	return made, nil
+}
+
+func (d *dealer) shakeHands() error {
+	if _, err := d.conn.Write(greeting()); err != nil {
+		return err
 	}
 	theirs := make([]byte, greetingBytes)
-	if _, err = io.ReadFull(conn, theirs); err != nil {
-		return nil, err
+	if _, err := io.ReadFull(d.conn, theirs); err != nil {
+		return err
 	}
 	if theirs[0] != 0xff || theirs[9]&1 == 0 || theirs[10] < 3 || !bytes.HasPrefix(theirs[12:], []byte("NULL\x00")) {
-		return nil, fmt.Errorf("whoever listens there does not speak ZMTP 3 with mechanism NULL")
+		return fmt.Errorf("whoever listens there does not speak ZMTP 3 with mechanism NULL")
 	}
-	if _, err = conn.Write(ready()); err != nil {
-		return nil, err
+	if _, err := d.conn.Write(ready()); err != nil {
+		return err
 	}
-	flags, body, err := made.part()
+	flags, body, err := d.part()
 	if err == nil && (flags&flagCommand == 0 || !bytes.HasPrefix(body, []byte("\x05READY"))) {
 		err = fmt.Errorf("expected READY, got %q", body)
 	}
-	return made, err
+	return err
 }
 
 // part reads one command, or one part of a message.
