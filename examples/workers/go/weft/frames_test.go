@@ -218,3 +218,10 @@ func TestDialGivesUp(t *testing.T) {
 		t.Error("it waits without end")
 	}
 }
+
+// A handler can be tested without weft, as in the other languages.
+func TestOutsideOfAWorkerNothingIsCancelled(t *testing.T) {
+	if Cancelled() {
+		t.Error("it is")
+	}
+}

@@ -309,6 +309,9 @@ func Log(level int, format string, values ...any) {
 // Cancelled tells whether the handler should give up: its deadline has passed, or its partition has to go. To be called
 // by the handler, in its goroutine.
 func Cancelled() bool {
+	if self == nil {
+		return false
+	}
 	if time.Since(self.looked) >= look {
 		self.take(0)
 	}
