@@ -68,7 +68,8 @@ static const option_row rows[] = {
      "where worker.py is, when it is not beside this program"},
     {"process-batch-size", NUMBER, AT(slice_records), 0, 256, NULL, "0",
      "largest slice that a worker gets (slice.max.records); 0: as weft chooses"},
-    {"set", SETTING, 0, 0, 0, NULL, NULL, "NAME=VALUE, an option of weft; may be repeated"},
+    {"set", SETTING, 0, 0, 0, NULL, NULL,
+     "NAME=VALUE, an option of weft that no other one here is for; may be repeated"},
     {"repetitions", NUMBER, AT(repetitions), 1, 1000, NULL, "1", "runs of each, interleaved"},
     {"observe", ONE_NAME, AT(observe), 0, 0, observe_names, "full",
      "light: counts instead of each completion; no percentiles, and costs nothing"},
@@ -274,6 +275,22 @@ static void read_arguments(int argc, char **argv, bench_options *options) {
     }
 }
 
+/* What the matrix sets for each run, and its names and ceilings are made of: NULL when it is none of these. */
+static const char *option_instead(const char *setting, size_t bytes) {
+    static const char *const table[][2] = {{"bootstrap.servers", "--bootstrap-servers"},
+                                           {"topics", "--topic-prefix"},
+                                           {"group.id", "--topic-prefix"},
+                                           {"ordering", "--order"},
+                                           {"engine", "--modes"},
+                                           {"threads", "--concurrency"},
+                                           {"workers", "--workers"},
+                                           {"worker.command", "--worker-language"},
+                                           {"pending.max.records", "--pending"}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strlen(table[i][0]) == bytes && strncmp(table[i][0], setting, bytes) == 0) return table[i][1];
+    return NULL;
+}
+
 /* Options of weft, by weft's own rules. */
 static void check_settings(const bench_options *options) {
     weft_config *config = NULL;
@@ -283,6 +300,8 @@ static void check_settings(const bench_options *options) {
     weft_config_set(config, "bootstrap.servers", "b:1");
     for (size_t i = 0; i < options->setting_count; i++) {
         const char *value = strchr(options->settings[i], '=');
+        const char *instead = option_instead(options->settings[i], (size_t)(value - options->settings[i]));
+        if (instead) complain("--set %s: the runs have their own; use %s", options->settings[i], instead);
         char name[128];
         snprintf(name, sizeof name, "%.*s", (int)(value - options->settings[i]), options->settings[i]);
         weft_config_set(config, name, value + 1);

@@ -140,8 +140,13 @@ Test(bench_faults, options__all_mistakes_are_told_and_nothing_starts) {
     cr_expect_not_null(strstr(bench_text(self.output), "/nowhere/at/all can't be written"), "%s",
                        bench_text(self.output));
     cr_expect_null(strstr(bench_text(self.output), "[1/1]"), "%s", bench_text(self.output));
-    cr_expect_eq(bench_run(&self, "--set threads=many --modes async"), 2);
-    cr_expect_not_null(strstr(bench_text(self.output), "threads"), "%s", bench_text(self.output));
+    cr_expect_eq(bench_run(&self, "--set commit.interval.ms=many --modes async"), 2);
+    cr_expect_not_null(strstr(bench_text(self.output), "commit.interval.ms"), "%s", bench_text(self.output));
+    /* The run would not be what its name and its ceiling say. */
+    cr_expect_eq(bench_run(&self, "--set threads=8 --set pending.max.records=9 --modes async --dry-run"), 2);
+    cr_expect_not_null(strstr(bench_text(self.output), "--set threads=8: the runs have their own; use --concurrency"),
+                       "%s", bench_text(self.output));
+    cr_expect_not_null(strstr(bench_text(self.output), "use --pending"), "%s", bench_text(self.output));
     bench_close(&self);
 }
 
