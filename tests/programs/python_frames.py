@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -299,6 +300,22 @@ def reason__of_an_exception_that_has_no_text__its_type():
     task = weft._Task(9, 3, frame_of("work"))
     task.fail(0, Wordless())
     assert task.marks[0] == (weft.FAILURE, b"Wordless, which can't be shown"), task.marks
+
+
+def fork__in_a_handler__sigterm_ends_the_child_and_not_the_worker():
+    made = worker(print, "record")
+    made.poller = zmq.Poller()
+    made.listen_to_signals()
+    child = os.fork()
+    if child == 0:
+        time.sleep(5)
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM, status
+    assert not made.stopping
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert made.stopping
 
 
 def log__of_the_handler_and_of_another_thread__reaches_weft_in_order():

@@ -486,8 +486,21 @@ class _Worker:
         def stop(number, stack):
             self.stopping = True
 
+        def block(how=signal.SIG_BLOCK):
+            signal.pthread_sigmask(how, {signal.SIGTERM})
+
+        def unblock():
+            block(signal.SIG_UNBLOCK)
+
+        def be_no_worker():  # what a handler forks: SIGTERM ends it, as a pool of multiprocessing counts on
+            if signal.getsignal(signal.SIGTERM) is stop:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.set_wakeup_fd(-1)
+            unblock()
+
         signal.signal(signal.SIGTERM, stop)
         signal.set_wakeup_fd(alarm_in, warn_on_full_buffer=False)
+        os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=be_no_worker)
 
     def run(self) -> None:
         token = _token()
