@@ -15,15 +15,16 @@
 
 enum { LOOK_MS = 100, PATIENCE_SECONDS = 60, LINE_MAX_BYTES = 1 << 20 };
 
+/* A line for each: names of groups and lists of brokers may have blanks. */
 void child_place_text(const child_place *place, char *ret_text, size_t bytes) {
-    snprintf(ret_text, bytes, "%zu %d %s %s %s", place->cell, place->is_embedded, place->bootstrap, place->topic,
+    snprintf(ret_text, bytes, "%zu %d\n%s\n%s\n%s", place->cell, place->is_embedded, place->bootstrap, place->topic,
              place->group);
 }
 
 bool child_place_parse(const char *text, child_place *ret_place) {
     int embedded;
-    bool fine = sscanf(text, "%zu %d %511s %159s %199s", &ret_place->cell, &embedded, ret_place->bootstrap,
-                       ret_place->topic, ret_place->group) == 5;
+    bool fine = sscanf(text, "%zu %d\n%511[^\n]\n%159[^\n]\n%199[^\n]", &ret_place->cell, &embedded,
+                       ret_place->bootstrap, ret_place->topic, ret_place->group) == 5;
     ret_place->is_embedded = fine && embedded;
     return fine;
 }

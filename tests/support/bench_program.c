@@ -29,12 +29,20 @@ void bench_close(bench_program *self) {
     free((char *)self->program);
 }
 
+static void put_blanks(char *word) {
+    for (char *at; (at = strstr(word, "%B"));) {
+        *at = ' ';
+        memmove(at + 1, at + 2, strlen(at + 2) + 1);
+    }
+}
+
 void bench_start(bench_program *self, const char *arguments) {
     char line[2000], *rest = line, *list[ARGUMENTS_MAX] = {"weft-bench"};
     size_t count = 1;
     snprintf(line, sizeof line, "%s", arguments);
     for (char *word; (word = strsep(&rest, " "));) {
         MUST(count < ARGUMENTS_MAX - 1, "too many arguments");
+        put_blanks(word);
         if (*word) list[count++] = strcmp(word, "%J") == 0 ? self->json : word;
     }
     self->pid = fork();

@@ -17,7 +17,7 @@ typedef struct bench_program {
 void bench_open(bench_program *self, const char *build);
 void bench_close(bench_program *self);
 
-/* `arguments` in one line, separated by blanks; %J stands for the file of results. */
+/* `arguments` in one line, separated by blanks; %J stands for the file of results, %B in a word for a blank. */
 void bench_start(bench_program *self, const char *arguments);
 int bench_finish(bench_program *self); /* its exit status; below 0: minus its signal */
 int bench_run(bench_program *self, const char *arguments);

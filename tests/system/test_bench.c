@@ -130,6 +130,16 @@ Test(bench, light__without_events__each_record_once_and_committed) {
     bench_close(&self);
 }
 
+/* Each run has a group of its own, also when the name that they begin with has a blank in it. */
+Test(bench, group__with_a_blank_in_its_name__is_new_for_each_run) {
+    bench_program self;
+    bench_open(&self, WEFT_BUILD_DIR);
+    cr_expect_eq(bench_run(&self, "--num-messages 2000 --num-partitions 4 --modes async --async-group my%Bgroup "
+                                  "--repetitions 2 --stall-sec 1 --json-output %J"),
+                 0, "%s", bench_text(self.output));
+    bench_close(&self);
+}
+
 Test(bench, at_a_rate__latency_is_from_the_intended_time) {
     bench_program self;
     bench_open(&self, WEFT_BUILD_DIR);
