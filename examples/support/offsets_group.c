@@ -37,8 +37,9 @@ committed_group *group_open(const wf_options *options, char error[GROUP_ERROR_BY
     for (size_t i = 0; i < options->kafka_count && done; i++)
         done = set(conf, options->kafka[i].name, options->kafka[i].value, error);
     if (done) group->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, GROUP_ERROR_BYTES);
+    if (!group) say(error, "out of memory");
     if (!done || !group->client) {
-        if (!done) rd_kafka_conf_destroy(conf);
+        rd_kafka_conf_destroy(conf); /* only a client that is there has taken it */
         free(group);
         return NULL;
     }

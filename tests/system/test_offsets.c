@@ -175,6 +175,16 @@ Test(offsets, output__that_cannot_be_written__status_1) {
     expect_says("weft-offsets: standard output can't be written");
 }
 
+/* What comes through a pipe nobody looks at before. */
+Test(offsets, key__in_a_pipe_and_none__is_told_and_nothing_is_left) {
+    cr_expect(eq(int, run("show --bootstrap-servers h:1 --set kafka.security.protocol=ssl "
+                          "--set kafka.ssl.key.location=/dev/stdin <<X 2>&1\nno key\nX\n#"),
+                 1),
+              "%s", output);
+    expect_says("weft-offsets: group weft: ssl.key.location failed");
+    cr_expect(strstr(output, "LeakSanitizer") == NULL, "%s", output);
+}
+
 Test(offsets, broker_away__status_1) {
     cr_expect(eq(int, run("show --bootstrap-servers 127.0.0.1:1 --group g --topic t"), 1));
     expect_says("weft-offsets: group g: ");
