@@ -74,10 +74,18 @@ static int complain(const char *text) {
     return EXIT_FAILURE;
 }
 
+/* Below 0: no such number. */
+static int64_t read_ms(const char *text) {
+    char *end;
+    long long seconds = strtoll(text, &end, 10);
+    return *text < '0' || *text > '9' || *end || seconds > 1000000000 ? -1 : seconds * 1000;
+}
+
 int main(int argc, char **argv) {
     weft_config *config;
     weft_actor_id id;
-    if (argc < 3 || argc > 4) return complain("usage: watcher BOOTSTRAP TOPIC [SECONDS]");
+    int64_t wait_ms = argc == 4 ? read_ms(argv[3]) : -1;
+    if (argc < 3 || argc > 4 || (argc == 4 && wait_ms < 0)) return complain("usage: watcher BOOTSTRAP TOPIC [SECONDS]");
     if (weft_config_new(&config) != WEFT_OK) return complain("out of memory");
     weft_config_set(config, "bootstrap.servers", argv[1]);
     weft_config_set(config, "topics", argv[2]);
@@ -88,7 +96,7 @@ int main(int argc, char **argv) {
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     if (weft_consumer_start(consumer) != WEFT_OK) return complain(weft_consumer_error(consumer));
-    weft_status reason = weft_consumer_wait(consumer, argc == 4 ? 1000 * strtoll(argv[3], NULL, 10) : -1);
+    weft_status reason = weft_consumer_wait(consumer, wait_ms);
     if (reason != WEFT_OK && reason != WEFT_ETIMEOUT) complain(weft_consumer_error(consumer));
     weft_status stopped =
         weft_consumer_stop(consumer, 30000); /* our actor is stopped after weft's, so it sees the last completions */
