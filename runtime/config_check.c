@@ -241,8 +241,9 @@ static void check_workers(struct checker *checker) {
 
 weft_status wf_config_cross_check(const weft_config *config, FILE *out, size_t *ret_lines) {
     struct checker checker = {.config = config, .out = out};
-    /* librdkafka waits for ever without a broker; its mock cluster is one. */
-    if (!weft_config_get(config, "kafka.test.mock.num.brokers"))
+    /* librdkafka waits for ever without a broker; its mock cluster is one, unless it has none. */
+    const char *mock = weft_config_get(config, "kafka.test.mock.num.brokers");
+    if (!mock || strtol(mock, NULL, 10) <= 0)
         must_be_given(&checker, WF_OPTION_ID_bootstrap_servers, ": host:port of a broker");
     must_be_given(&checker, WF_OPTION_ID_topics, ": what should be consumed?");
     check_topics(&checker);

@@ -646,6 +646,8 @@ Test(config, cross_check__mock_cluster__needs_no_servers) {
     cr_assert_eq(weft_config_check(config), WEFT_ECONFIG);
     weft_config_set(config, "kafka.test.mock.num.brokers", "1");
     expect_problems(config, "");
+    weft_config_set(config, "kafka.test.mock.num.brokers", "0");
+    cr_assert_eq(weft_config_check(config), WEFT_ECONFIG);
     weft_config_free(&config);
 }
 
