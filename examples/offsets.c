@@ -109,6 +109,7 @@ static bool read_format(const char *text, wf_metadata_format *ret_format) {
 
 /* A topic that is named twice is one. */
 static const char *take_topic(task *job, const char *topic) {
+    if (*topic == '^' || strchr(topic, ',')) return "--topic: the name of one topic; it may be repeated";
     for (size_t i = 0; i < job->topic_count; i++)
         if (strcmp(job->topics[i], topic) == 0) return NULL;
     if (job->topic_count == TOPICS_MAX) return "--topic: at most 256 of them";
@@ -192,8 +193,11 @@ static const char *parse(task *job, int argc, char **argv) {
 static int resolve(task *job, wf_options *ret_options) {
     if (job->topic_count == 0 && !*weft_config_get(job->config, "topics"))
         weft_config_set(job->config, "topics", "^.*"); /* not used, but a consumer must have some */
-    for (size_t i = 0; i < job->topic_count; i++) weft_config_set(job->config, "topics", job->topics[i]);
-    bool is_sound = settings_are_sound(job->config);
+    bool is_sound = job->topic_count > 0 || settings_are_sound(job->config);
+    for (size_t i = 0; i < job->topic_count && is_sound; i++) {
+        weft_config_set(job->config, "topics", job->topics[i]);
+        is_sound = settings_are_sound(job->config);
+    }
     if (!*weft_config_get(job->config, "bootstrap.servers"))
         return complain("--bootstrap-servers is missing", "or bootstrap.servers in --config");
     return is_sound && wf_config_resolve(job->config, ret_options) == WEFT_OK ? DONE : MISUSED;

@@ -160,6 +160,10 @@ Test(offsets, command_line__mistakes__are_named_with_status_2) {
         {"show --bootstrap-servers h:1 --set group.idd=x", "group.idd"},
         {"show --config /nowhere/at/all", "/nowhere/at/all"},
         {"show --set bootstrap.servers", "option=value"},
+        {"show --bootstrap-servers h:1 --topic a,b", "--topic: the name of one topic"},
+        {"show --bootstrap-servers h:1 --topic '^a'", "--topic: the name of one topic"},
+        {"show --bootstrap-servers h:1 --topic 'a b' --topic t", "a b is not a topic name"},
+        {"show --bootstrap-servers h:1 --topic t --topic 'a b'", "a b is not a topic name"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         cr_expect(eq(int, run("%s", rows[i].arguments), 2), "%s: %s", rows[i].arguments, output);
