@@ -156,6 +156,7 @@ static void restart_workers(int argc, char **argv) {
     const char *problem = parse(argc, argv, &again, config);
     weft_status status = problem ? WEFT_ECONFIG : weft_consumer_restart_workers(consumer, config);
     char *problems = weft_config_problems(config);
+    if (!problem && status == WEFT_EINVAL) problem = "weft starts none, and attached ones are not its own";
     if (status != WEFT_OK)
         fprintf(stderr, "weft-sidecar: workers are not replaced: %s\n%s", problem ? problem : weft_status_text(status),
                 problems ? problems : "");
@@ -191,6 +192,7 @@ static int process(const task *job, weft_config *config) {
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_hangup);
+    signal(SIGPIPE, SIG_IGN); /* the exit status has to be true where nobody reads the report */
     weft_status reason = weft_consumer_start(consumer);
     bool started = reason == WEFT_OK;
     int64_t drain_ms = atoll(weft_config_get(config, "drain.timeout.ms"));

@@ -29,8 +29,18 @@ typedef struct sidecar {
     stage stage;
     pid_t pid;
     FILE *output; /* standard output and error */
+    bool unheard; /* nobody reads its standard output */
     char text[8192];
 } sidecar;
+
+/* A pipe that has a writer only. */
+static void close_other_end(int writer) {
+    int ends[2];
+    MUST(pipe(ends) == 0 && dup2(ends[1], writer) == writer, "no pipe");
+    close(ends[0]);
+    close(ends[1]);
+    signal(SIGPIPE, SIG_DFL);
+}
 
 /* Arguments of the program, a NULL behind them; the worker of the stage is its command unless `command` is given. */
 static void run(sidecar *self, const char *command, ...) {
@@ -66,6 +76,7 @@ static void run(sidecar *self, const char *command, ...) {
     if (self->pid) return;
     dup2(fileno(self->output), STDOUT_FILENO);
     dup2(fileno(self->output), STDERR_FILENO);
+    if (self->unheard) close_other_end(STDOUT_FILENO);
     execv(arguments[0], (char *const *)(uintptr_t)arguments);
     abort();
 }
@@ -108,7 +119,7 @@ static bool await_begun(const stage *scene, size_t entries) {
 }
 
 Test(sidecar, dump__values_with_their_origin__nothing_starts) {
-    sidecar self;
+    sidecar self = {0};
     char file[64];
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     snprintf(file, sizeof file, "/tmp/weft-dump.%d", (int)getpid());
@@ -138,7 +149,7 @@ Test(sidecar, mistakes__of_three_kinds__three_lines_at_once__nothing_starts) {
     static const char *const lines[] = {"code: no option \"thread\"; did you mean threads?\n",
                                         "code: max.attempts = \"0\": must be a whole number from 1 to 1000\n",
                                         "code: kafka.fetch.min.bites = \"1\": No such configuration property"};
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     for (int dump = 0; dump < 2; dump++) {
         run(&self, NULL, "--set", "thread=7", "--set", "max.attempts=0", "--set", "kafka.fetch.min.bites=1",
@@ -152,7 +163,7 @@ Test(sidecar, mistakes__of_three_kinds__three_lines_at_once__nothing_starts) {
 }
 
 Test(sidecar, until_end__all_done__status_0_and_a_report) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     stage_fill(&self.stage, 3000, 30);
     run(&self, NULL, "--workers", "2", "--until-end", NULL);
@@ -164,8 +175,17 @@ Test(sidecar, until_end__all_done__status_0_and_a_report) {
     stage_close(&self.stage);
 }
 
+Test(sidecar, report__that_nobody_reads__the_status_is_0_all_the_same) {
+    sidecar self = {.unheard = true};
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_fill(&self.stage, 100, 10);
+    run(&self, NULL, "--workers", "1", "--until-end", NULL);
+    REQUIRE_EQ(wait_for(&self), 0);
+    stage_close(&self.stage);
+}
+
 Test(sidecar, sigterm__in_the_middle__drains_commits_and_ends_with_0) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 2000);
     stage_fill(&self.stage, 5000, 50);
     run(&self, NULL, "--workers", "2", NULL);
@@ -181,7 +201,7 @@ Test(sidecar, sigterm__in_the_middle__drains_commits_and_ends_with_0) {
 }
 
 Test(sidecar, poison__policy_stop__status_1_with_the_reason) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     stage_put(&self.stage, "k1", "segv 9");
     run(&self, NULL, "--workers", "1", "--set", "max.attempts=2", "--set", "retry.backoff.ms=1", NULL);
@@ -191,7 +211,7 @@ Test(sidecar, poison__policy_stop__status_1_with_the_reason) {
 }
 
 Test(sidecar, configuration__wrong__status_2_and_all_problems) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     run(&self, NULL, "--set", "worker.nice=99", "--set", "wroker.nice=1", NULL);
     REQUIRE_EQ(wait_for(&self), 2);
@@ -200,7 +220,7 @@ Test(sidecar, configuration__wrong__status_2_and_all_problems) {
 }
 
 Test(sidecar, sigterm__a_worker_hangs__killed_status_3_and_it_is_named) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     stage_put(&self.stage, "k1", "hang 9");
     run(&self, NULL, "--workers", "2", "--set", "drain.timeout.ms=200", NULL);
@@ -213,7 +233,7 @@ Test(sidecar, sigterm__a_worker_hangs__killed_status_3_and_it_is_named) {
 }
 
 Test(sidecar, second_signal__ends_at_once_with_4) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     stage_put(&self.stage, "k1", "hang 9");
     run(&self, NULL, "--workers", "1", NULL);
@@ -227,7 +247,7 @@ Test(sidecar, second_signal__ends_at_once_with_4) {
 
 /* The trail says who they are; the operating system says that they are gone. */
 Test(sidecar, killed__with_a_worker_that_hangs_and_one_that_is_stopped__all_are_gone) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     stage_put(&self.stage, "k1", "hang 9");
     stage_put(&self.stage, "k2", "stop 9");
@@ -241,7 +261,7 @@ Test(sidecar, killed__with_a_worker_that_hangs_and_one_that_is_stopped__all_are_
 
 /* SIGHUP: the file is read again, and its new command replaces the workers. */
 Test(sidecar, sighup__a_new_command_in_the_file__replaces_the_workers) {
-    sidecar self;
+    sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 500);
     stage_fill(&self.stage, 3000, 30);
     char file[64] = "/tmp/weft-sidecar-XXXXXX", command[800], set[700];
@@ -276,7 +296,7 @@ Test(sidecar, sighup__a_new_command_in_the_file__replaces_the_workers) {
 
 /* An attached worker ends when it hears nothing more; the next run takes the directory over. */
 Test(sidecar, killed__with_a_worker_that_attached_itself__it_ends_and_the_next_run_finds_its_place) {
-    sidecar self;
+    sidecar self = {0};
     char directory[64] = "/tmp/weft-sidecar-XXXXXX", set[100], path[100], again[800];
     STAGE_OPEN(&self.stage, STAGE_C, 0);
     REQUIRE(mkdtemp(directory));
