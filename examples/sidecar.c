@@ -85,11 +85,14 @@ static int usage(const char *problem) {
     return problem ? MISUSED : 0;
 }
 
-/* COMMAND and its arguments as they are, each in quotes for the shell. */
+/* COMMAND and its arguments as they are, each in quotes for the shell. `exec` takes a program where the shell has a
+ * command of that name (eval, cd); it may take a name with a dash for an option, and the shell has none of those. */
 static char *command_line(char *const *words, int count) {
-    size_t bytes = 1;
+    const char *before = *words[0] == '-' ? "" : "exec ";
+    size_t bytes = strlen(before) + 1;
     for (int i = 0; i < count; i++) bytes += 4 * strlen(words[i]) + 3;
     char *line = malloc(bytes), *at = line;
+    if (line) at = stpcpy(line, before);
     for (int i = 0; i < count && line; i++) {
         *at++ = '\'';
         for (const char *c = words[i]; *c; c++) {

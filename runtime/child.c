@@ -16,6 +16,7 @@
 
 #include "check.h"
 #include "guard.h"
+#include "shell_line.h"
 
 extern char **environ;
 
@@ -37,40 +38,6 @@ static char **merge_environment(const char *const *added) {
     for (size_t i = 0; i < more; i++) merged[count++] = (char *)(uintptr_t)added[i];
     merged[count] = NULL;
     return merged;
-}
-
-/* What is known to a shell alone, and can't be started by another program. */
-static bool begins_in_shell(const char *command) {
-    static const char *const words[] = {"exec", "eval", "command", "."};
-    command += strspn(command, " \t");
-    size_t bytes = strcspn(command, " \t");
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strlen(words[i]) == bytes && strncmp(words[i], command, bytes) == 0) return true;
-    return false;
-}
-
-/* Lists, pipes and groups are not. Between double quotes they may be commands of their own: $(a; b). */
-static bool is_simple(const char *command) {
-    char quote = '\0'; /* that is open */
-    for (const char *at = command; *at; at++) {
-        if (*at == '\\' && quote != '\'' && at[1])
-            at++;
-        else if (quote ? *at == quote : *at == '\'' || *at == '"')
-            quote = quote ? '\0' : *at;
-        else if (quote != '\'' && strchr("&|;(){}\n", *at))
-            return false;
-    }
-    return !begins_in_shell(command);
-}
-
-/* A simple command takes the shell's place, so that signals meet it and not the shell; `env` because it may begin with
- * NAME=value. Others need the shell to stay. malloc'ed. */
-static char *shell_line(const char *command) {
-    const char *before = is_simple(command) ? "exec env " : "";
-    size_t bytes = strlen(before) + strlen(command) + 1;
-    char *line = malloc(bytes);
-    if (line) snprintf(line, bytes, "%s%s", before, command);
-    return line;
 }
 
 typedef struct birth {
@@ -147,7 +114,7 @@ weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child)
     if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0) return WEFT_ELIMIT;
     /* Its end blocks, as programs expect of standard error. */
     fcntl(pipe_fds[1], F_SETFL, 0);
-    char *line = shell_line(options->command), **environment = merge_environment(options->environment);
+    char *line = wf_shell_line(options->command), **environment = merge_environment(options->environment);
     pid_t pid = -1;
     if (line && environment) {
         birth newborn = {.options = options,

@@ -86,13 +86,16 @@ static bool run(const check *now, const options *chosen) {
     return one.rule < 0;
 }
 
-/* Each argument in quotes for the shell. What it prints goes to standard error, which is read here. */
+/* Each argument in quotes for the shell; `exec` takes a program where the shell has a command of that name. What it
+ * prints goes to standard error, which is read here. */
 static char *join(char **arguments) {
     static const char end[] = " >/dev/stderr";
-    size_t bytes = sizeof end;
+    const char *before = *arguments[0] == '-' ? "" : "exec ";
+    size_t bytes = strlen(before) + sizeof end;
     for (char **argument = arguments; *argument; argument++) bytes += 4 * strlen(*argument) + 3;
     char *line = malloc(bytes), *at = line;
     if (!line) return NULL;
+    at = stpcpy(line, before);
     for (char **argument = arguments; *argument; argument++) {
         *at++ = '\'';
         for (const char *c = *argument; *c; c++) {

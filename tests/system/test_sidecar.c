@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -328,5 +329,55 @@ Test(sidecar, killed__with_a_worker_that_attached_itself__it_ends_and_the_next_r
         REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == (turn == 0 ? 3 : 0), "status %d", status);
     }
     REQUIRE(rmdir(directory) == 0, "something was left behind in %s", directory);
+    stage_close(&self.stage);
+}
+
+/* What a word in the place of a program, and its argument, make of that program and itself. */
+static bool says(const sidecar *self, const char *directory, const char *program) {
+    char bootstrap[200], topics[100], said[100], text[200] = "", wanted[200];
+    snprintf(bootstrap, sizeof bootstrap, "bootstrap.servers=%s", self->stage.bootstrap);
+    snprintf(topics, sizeof topics, "topics=%s", self->stage.topic);
+    snprintf(said, sizeof said, "%s/said", directory);
+    snprintf(wanted, sizeof wanted, "%s it's \"$A\"\n", strrchr(program, '/') ? strrchr(program, '/') + 1 : program);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(WEFT_BUILD_DIR "/bin/weft-sidecar", "weft-sidecar", "--set", bootstrap, "--set", topics, "--workers", "1",
+              "--set", "log.level=error", "--", program, "it's \"$A\"", NULL);
+        abort();
+    }
+    for (int i = 0; i < PATIENCE_MS / 5 && access(said, F_OK) != 0; i++) pause_ms(5);
+    FILE *file = fopen(said, "r");
+    if (file) MUST(fgets(text, sizeof text, file), "it is written before it gets its name");
+    if (file) fclose(file);
+    unlink(said);
+    int status;
+    kill(pid, SIGTERM);
+    MUST(waitpid(pid, &status, 0) == pid, "no sidecar");
+    return strcmp(text, wanted) == 0;
+}
+
+Test(sidecar, command__a_name_that_a_shell_would_not_take_for_a_program__is_one) {
+    static const char *const names[] = {"a=b.sh", "-i", "eval", "cd", "if"};
+    sidecar self;
+    char directory[64] = "/tmp/weft-sidecar-XXXXXX", path[200], remove[100];
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    REQUIRE(mkdtemp(directory));
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        FILE *file = fopen(path, "w");
+        MUST(file, "no file");
+        fprintf(file, "#!/bin/sh\ncd '%s'\nprintf '%%s %%s\\n' \"${0##*/}\" \"$1\" >being\n", directory);
+        fputs("mv being said; exec sleep 1000\n", file);
+        MUST(fclose(file) == 0 && chmod(path, 0700) == 0, "no program");
+    }
+    REQUIRE(says(&self, directory, path));
+    snprintf(path, sizeof path, "%s/a=b.sh", directory);
+    REQUIRE(says(&self, directory, path));
+    snprintf(path, sizeof path, "%s:/usr/bin:/bin", directory);
+    setenv("PATH", path, 1);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        REQUIRE(says(&self, directory, names[i]), "%s", names[i]);
+    snprintf(remove, sizeof remove, "rm -r %s", directory);
+    REQUIRE(system(remove) == 0);
     stage_close(&self.stage);
 }
