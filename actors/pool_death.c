@@ -116,6 +116,8 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     char socket[sizeof self->path + 16], id[96], token[WF_WIRE_TOKEN_BYTES * 2 + 16], progress[32];
     name_worker(worker);
     open_progress(worker);
+    if (wf_child_hear_ends())
+        weft_env_log(env, WEFT_LOG_INFO, "SIGCHLD was ignored, and has its default now: the ends of workers are heard");
     open_guard(self, env);
     snprintf(socket, sizeof socket, "WEFT_SOCKET=%s", self->path);
     snprintf(id, sizeof id, "WEFT_WORKER=%s", worker->name);

@@ -101,6 +101,16 @@ __attribute__((noinline)) pid_t wf_child_birth(void (*become_other)(const void *
     return pid;
 }
 
+bool wf_child_hear_ends(void) {
+    struct sigaction action;
+    if (sigaction(SIGCHLD, NULL, &action) != 0) return false;
+    bool is_ignored = !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
+    if (!is_ignored && !(action.sa_flags & SA_NOCLDWAIT)) return false;
+    if (is_ignored) action.sa_handler = SIG_DFL;
+    action.sa_flags &= ~SA_NOCLDWAIT;
+    return sigaction(SIGCHLD, &action, NULL) == 0;
+}
+
 int wf_process_watch(pid_t pid) {
     return (int)syscall(SYS_pidfd_open, pid, 0); /* closed on exec */
 }

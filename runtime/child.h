@@ -36,6 +36,10 @@ typedef struct wf_child {
     int stderr_fd; /* what it writes there, non-blocking */
 } wf_child;
 
+/* Whoever ignores SIGCHLD, or has inherited that, never hears how a child ended: the kernel buries it. True: that was
+ * so, and is so no more, for the whole program; a handler that it has stays. */
+bool wf_child_hear_ends(void);
+
 /* Start one. Thread: one that lives as long as the child should. WEFT_ELIMIT, WEFT_ESYSTEM: errno says why. */
 weft_status wf_child_start(const wf_child_options *options, wf_child *ret_child);
 

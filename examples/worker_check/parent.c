@@ -98,6 +98,7 @@ void parent_open(parent *self, unsigned flags) {
                                 .environment = flags & START_NO_SOCKET ? environment + 1 : environment,
                                 .shared_fd = has_word ? self->word_fd : -1,
                                 .guard_fd = -1};
+    wf_child_hear_ends();
     if (wf_child_start(&options, &self->child) != WEFT_OK) {
         self->child.pid = 0;
         parent_fail(self, 0, "%s can't be started: %s", self->command, strerror(errno));

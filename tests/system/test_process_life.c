@@ -94,6 +94,15 @@ Test(process_life, reason__segmentation_fault__signal_and_last_lines_of_stderr) 
     reason_of(STAGE_C, "segv 9", "ended by itself, signal 11: about to fall|falling");
 }
 
+/* As a program that was started by one that ignores SIGCHLD, or ignores it itself. */
+Test(process_life, reason__with_sigchld_ignored__the_signal_all_the_same) {
+    struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+    signal(SIGCHLD, SIG_IGN);
+    reason_of(STAGE_C, "segv 9", "ended by itself, signal 11: about to fall|falling");
+    REQUIRE(sigaction(SIGCHLD, &action, NULL) == 0);
+    reason_of(STAGE_C, "segv 9", "ended by itself, signal 11: about to fall|falling");
+}
+
 Test(process_life, reason__exit_in_the_middle__exit_status) {
     reason_of(STAGE_C, "exit 9", "ended by itself, exit status 0");
 }

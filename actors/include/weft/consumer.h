@@ -68,6 +68,9 @@ WEFT_EXPORT weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_ac
 /* Start all threads and join the group; returns when every actor runs, not when partitions are assigned. A broker
  * that is away is not an error: weft keeps trying. On failure weft_consumer_error() says why, and nothing is left
  * running.
+ * With engine = process the program has to leave the ends of worker processes to weft. Where SIGCHLD is ignored (maybe
+ * inherited so), or has SA_NOCLDWAIT, that is taken back when a worker is started, which the log tells: children of the
+ * program's own are then its own to wait for. A handler of SIGCHLD stays, and must not wait for any child, waitpid(-1).
  * Returns: WEFT_OK; WEFT_ELIMIT: more threads, sockets or descriptors than this machine allows; WEFT_ECONFIG:
  * worker.directory can't be used, or a key that came through a pipe; WEFT_ESYSTEM: metrics.port is in use, or not
  * allowed; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor of the program's own returned. */
