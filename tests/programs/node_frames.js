@@ -4,12 +4,21 @@
 
 const assert = require('assert');
 const fs = require('fs');
-const { inside } = require('../../examples/workers/node/weft');
+const { inside, run } = require('../../examples/workers/node/weft');
 
 const golden = JSON.parse(fs.readFileSync(process.argv[2]));
 const bytes = (hex) => (hex === null ? null : Buffer.from(hex, 'hex'));
 const of = (name) => golden.frames.find((frame) => frame.name === name);
 const work = () => new inside.Task(9, 3, bytes(of('work').hex));
+
+// Of the failure of a record, '' if it is none.
+async function reasonOf(handler) {
+  const worker = new inside.Worker(handler), task = work();
+  for (let topic = 0; topic < 8; topic++) worker.topics.set(topic, 't');
+  worker.progress = -1;
+  assert.strictEqual(await worker.runRecord(task, 0), task.reasons.length === 0);
+  return task.reasons.join();
+}
 
 const tests = {
   hello__written_as_it_stands() {
@@ -79,16 +88,41 @@ const tests = {
   reason__cut_between_characters() {
     assert.strictEqual(inside.utf8('\u00e4'.repeat(300), 255).toString(), '\u00e4'.repeat(127));
   },
+  handler_whose_body_would_never_run__refused() {
+    function* never() {}
+    async function* neverAsked() {}
+    for (const handler of [never, neverAsked])
+      assert.throws(() => run(handler), new RegExp(`TypeError: the handler ${handler.name} is`));
+    assert.throws(() => run('handler'), TypeError);
+  },
+  async promise_of_the_handler__is_awaited() {
+    let isOver = false;
+    const reason = await reasonOf(async () => {
+      await new Promise(setImmediate);
+      isOver = true;
+    });
+    assert.strictEqual(reason, '');
+    assert(isOver);
+    assert.strictEqual(await reasonOf(() => Promise.reject(new RangeError('too far'))), 'RangeError: too far');
+  },
+  async generator_that_the_handler_returns__is_a_failure() {
+    function* never() {}
+    async function* neverAsked() {}
+    for (const handler of [never.bind(null), neverAsked.bind(null), () => never(), async () => never()])
+      assert.match(await reasonOf(handler), /^TypeError: the handler returned a generator/);
+  },
 };
 
-let failed = 0;
-for (const [name, test] of Object.entries(tests)) {
-  try {
-    test();
-  } catch (error) {
-    failed++;
-    console.log(`FAIL ${name}: ${error.message}`);
+(async () => {
+  let failed = 0;
+  for (const [name, test] of Object.entries(tests)) {
+    try {
+      await test();
+    } catch (error) {
+      failed++;
+      console.log(`FAIL ${name}: ${error.message}`);
+    }
   }
-}
-console.log(`${Object.keys(tests).length - failed} passed, ${failed} failed`);
-process.exit(failed ? 1 : 0);
+  console.log(`${Object.keys(tests).length - failed} passed, ${failed} failed`);
+  process.exit(failed ? 1 : 0);
+})();

@@ -3,6 +3,8 @@
 
     PYTHONPATH=examples/workers/python python3 tests/programs/python_frames.py tests/golden/worker_frames.json
 """
+import functools
+import gc
 import json
 import logging
 import os
@@ -11,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import weft
 import zmq
@@ -345,6 +348,61 @@ def handler__two_of_them__refused():
     finally:
         weft._chosen = None
     raise AssertionError("two handlers were taken")
+
+
+async def never_awaited(*given):
+    raise AssertionError("nobody awaits it")
+
+
+def never_asked(*given):
+    yield given
+
+
+async def neither(*given):
+    yield given
+
+
+def class_that_calls(function):
+    return type("Caller", (), {"__call__": function})
+
+
+def handler__whose_body_would_never_run__refused_by_its_name():
+    weft._chosen = None
+    for function in (never_awaited, never_asked, neither):
+        call = class_that_calls(function)()
+        for one in (function, functools.partial(function, 1), call, functools.partial(call, 1), call.__call__):
+            for choose in (weft.handler, weft.values_handler, weft.bytes_handler, weft.batch_handler):
+                try:
+                    choose(one)
+                except TypeError as error:
+                    name = "Caller" if isinstance(getattr(one, "func", one), type(call)) else function.__name__
+                    assert name in str(error) and "asyncio.run()" in str(error), error
+                    continue
+                raise AssertionError(f"{one} was taken")
+    for one in (print, handler_of, functools.partial(print, 1), class_that_calls(lambda self: None)(), weft.Record):
+        weft.handler(one)
+        weft._chosen = None
+
+
+def handler__that_returns_what_has_not_run__fails_every_record():
+    weft.LOOK_SECONDS = 1000
+    frame, _ = make_task(random.Random(5), 7)
+    _, count, _ = weft._open(frame)
+    for function in (never_awaited, never_asked, neither):
+        for style in ("record", "bytes", "values", "batch"):
+            made = worker(lambda *given: function(*given), style)
+            made.topics = {1: "t"}
+            made.socket.given = [frame]
+            made.look()
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                made.run_task(made.tasks.popleft())
+                gc.collect()
+            (done,) = made.socket.sent
+            told = [status for _, status in read_done([done], 7)]
+            assert len(told) == count and weft.SUCCESS not in told and weft.FAILURE in told, (function, style)
+            assert b"TypeError: the handler returned what has not run yet" in done and b"asyncio.run()" in done
+            assert not warned, [str(one.message) for one in warned]
 
 
 def main():

@@ -13,6 +13,7 @@
 'use strict';
 
 const fs = require('fs');
+const { isGeneratorFunction, isGeneratorObject } = require('util').types;
 const zmq = require('zeromq');
 
 const MAGIC = 0x31544657, VERSION = 1;
@@ -232,8 +233,9 @@ class Worker {
     if (topic === undefined) this.end(STATUS_GONE, `weft sent a record of topic ${task.topic(index)}, not announced`);
     this.note(task.number, index + 1);
     try {
-      const answer = this.handler(task.record(index, topic));
-      if (answer && typeof answer.then === 'function') await answer;
+      let answer = this.handler(task.record(index, topic));
+      if (answer && typeof answer.then === 'function') answer = await answer;
+      if (isGeneratorObject(answer)) throw new TypeError('the handler returned a generator, of which nothing has run');
       task.settle(SUCCESS);
       return true;
     } catch (error) {
@@ -315,6 +317,9 @@ let worker = null;
 // Serve until weft says goodbye. `handler` gets each Record; it may return a promise.
 function run(handler) {
   if (worker) throw new Error('a worker has one handler');
+  if (typeof handler !== 'function') throw new TypeError(`a handler is a function, not ${typeof handler}`);
+  if (isGeneratorFunction(handler)) // a call would make an object only, whose body nobody runs
+    throw new TypeError(`the handler ${handler.name} is a generator function: make it a plain or an async one`);
   worker = new Worker(handler);
   worker.run();
 }
@@ -330,4 +335,4 @@ function log(level, line) {
 const cancelled = () => Boolean(worker && worker.running && worker.running.cancelled);
 
 module.exports = { run, log, cancelled, Record };
-module.exports.inside = { open, makeFrame, makeHello, text, utf8, Task, Nonsense };
+module.exports.inside = { open, makeFrame, makeHello, text, utf8, Task, Worker, Nonsense };

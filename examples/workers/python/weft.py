@@ -9,7 +9,7 @@
 
     weft.run()
 
-The handler is a function of one of four kinds, given to run() or decorated:
+The handler is a plain function (no `async def`, no `yield`) of one of four kinds, given to run() or decorated:
 
     weft.run(handle)              @weft.handler          a Record
     weft.run(values=handle)       @weft.values_handler   the value, bytes or None, and nothing else: the fastest
@@ -22,6 +22,8 @@ SIGTERM ends the worker after what it has. The protocol is docs/worker-protocol.
 from __future__ import annotations
 
 import collections
+import functools
+import inspect
 import logging
 import mmap
 import operator
@@ -63,24 +65,10 @@ class Record(tuple):
     __slots__ = ()
 
     topic: str = property(operator.itemgetter(3))  # type: ignore[assignment]
-
-    @property
-    def offset(self) -> int:
-        return self[2][0]
-
-    @property
-    def timestamp_ms(self) -> int:
-        """Since 1970; -1: it has none."""
-        return self[2][1]
-
-    @property
-    def partition(self) -> int:
-        return self[2][3]
-
-    @property
-    def attempt(self) -> int:
-        """1 for the first try."""
-        return self[2][8]
+    offset: int = property(lambda self: self[2][0])  # type: ignore[assignment]
+    timestamp_ms: int = property(lambda self: self[2][1], doc="Since 1970; -1: none.")  # type: ignore[assignment]
+    partition: int = property(lambda self: self[2][3])  # type: ignore[assignment]
+    attempt: int = property(lambda self: self[2][8], doc="1 for the first try.")  # type: ignore[assignment]
 
     @property
     def key(self) -> Optional[bytes]:
@@ -106,9 +94,8 @@ class Record(tuple):
             at += NAME_SIZES.size
             name = frame[at : at + name_bytes].decode("utf-8", "replace")
             at += name_bytes + 1
-            value = None if value_bytes < 0 else frame[at : at + value_bytes]
+            found.append((name, None if value_bytes < 0 else frame[at : at + value_bytes]))
             at += max(value_bytes, 0)
-            found.append((name, value))
         return found
 
     def __repr__(self) -> str:
@@ -149,6 +136,24 @@ def _text_of(error: object) -> str:
 def _end(status: int, text: str) -> NoReturn:
     print("weft worker: " + text, file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _is_lazy(function: Callable) -> bool:
+    """Would a call make an object only, whose body nobody runs?"""
+    while isinstance(function, functools.partial):
+        function = function.func
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(is_kind(one) for one in (function, type(function).__call__) for is_kind in kinds)
+
+
+def _refuse_unrun(answer: object) -> None:
+    """What a handler returned: nobody awaits it, or asks it for its values."""
+    if not (inspect.isawaitable(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer)):
+        return
+    if inspect.iscoroutine(answer) or inspect.isgenerator(answer):
+        answer.close()  # without this, Python warns of it
+    raise TypeError(f"the handler returned what has not run yet, an object of type {type(answer).__name__}: "
+                    "let the handler run it, for example with asyncio.run()")
 
 
 # --- frames
@@ -306,16 +311,9 @@ class _Worker:
 
     def run_task(self, task: _Task) -> None:
         self.running = task
-        if task.cancelled:
-            pass
-        elif self.style == "batch":
-            self.run_batches(task)
-        elif self.style == "record":
-            self.run_records(task)
-        elif self.style == "values":
-            self.run_values(task)
-        else:
-            self.run_key_values(task)
+        if not task.cancelled:
+            runs = {"record": self.run_records, "values": self.run_values, "bytes": self.run_key_values}
+            runs.get(self.style, self.run_batches)(task)
         if self.progress is not None:
             self.progress[0] = 0
         while task.ended < task.count:  # cancelled
@@ -325,11 +323,11 @@ class _Worker:
         self.running = None
 
     def between(self, task: _Task, ended: int) -> float:
-        """Report and look; returns when to do so again."""
+        """Report and look; returns when to do so again, -1 if the task was cancelled."""
         task.ended = ended
         self.report(task)
         self.look()
-        return self.looked + LOOK_SECONDS
+        return -1 if task.cancelled else self.looked + LOOK_SECONDS
 
     def begin_low(self, task: _Task) -> MutableSequence[int]:
         """The lower half of the progress word, whose upper half is the task from now on: the first record of a task is
@@ -353,14 +351,13 @@ class _Worker:
             if topic is None:
                 _end(STATUS_GONE, f"weft sent a record of topic {fields[2]}, which it did not announce")
             try:
-                function(Record((frame, end + fields[9], fields, topic)))
+                if (answer := function(Record((frame, end + fields[9], fields, topic)))) is not None:
+                    _refuse_unrun(answer)
             except Exception as error:
                 task.fail(number - 1, error)
                 closed = lane if lane != ANY_ORDER else closed
-            if clock() >= due:
-                due = self.between(task, number)
-                if task.cancelled:
-                    return
+            if clock() >= due and (due := self.between(task, number)) < 0:
+                return
         task.ended = task.count
 
     def run_values(self, task: _Task) -> None:
@@ -375,14 +372,13 @@ class _Worker:
             if key_bytes > 0:
                 begin += key_bytes
             try:
-                function(frame[begin : begin + value_bytes] if value_bytes >= 0 else None)
+                if (answer := function(frame[begin : begin + value_bytes] if value_bytes >= 0 else None)) is not None:
+                    _refuse_unrun(answer)
             except Exception as error:
                 task.fail(number - 1, error)
                 closed = lane if lane != ANY_ORDER else closed
-            if clock() >= due:
-                due = self.between(task, number)
-                if task.cancelled:
-                    return
+            if clock() >= due and (due := self.between(task, number)) < 0:
+                return
         task.ended = task.count
 
     def run_key_values(self, task: _Task) -> None:
@@ -396,15 +392,15 @@ class _Worker:
                 continue
             middle = begin + key_bytes if key_bytes > 0 else begin
             key = frame[begin:middle] if key_bytes >= 0 else None
+            value = frame[middle : middle + value_bytes] if value_bytes >= 0 else None
             try:
-                function(key, frame[middle : middle + value_bytes] if value_bytes >= 0 else None)
+                if (answer := function(key, value)) is not None:
+                    _refuse_unrun(answer)
             except Exception as error:
                 task.fail(number - 1, error)
                 closed = lane if lane != ANY_ORDER else closed
-            if clock() >= due:
-                due = self.between(task, number)
-                if task.cancelled:
-                    return
+            if clock() >= due and (due := self.between(task, number)) < 0:
+                return
         task.ended = task.count
 
     def run_batches(self, task: _Task) -> None:
@@ -444,6 +440,7 @@ class _Worker:
             answers = self.function(records)
             if answers is None:
                 return [None] * len(records)
+            _refuse_unrun(answers)
             if len(answers) != len(records):
                 raise ValueError(f"the handler returned {len(answers)} results for {len(records)} records")
             return [a if a is None or isinstance(a, BaseException) else ValueError(str(a)) for a in answers]
@@ -560,6 +557,10 @@ def _choose(function: Callable, style: str) -> None:
         raise RuntimeError("a worker has one handler")
     if not callable(function):
         raise TypeError(f"a handler is a function, not {function!r}")
+    if _is_lazy(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"the handler {name} is async or has a yield, so a call would not run its body: "
+                        "make it a plain def that runs all of it, for example with asyncio.run()")
     _chosen = (function, style)
 
 
