@@ -88,6 +88,13 @@ const tests = {
   reason__cut_between_characters() {
     assert.strictEqual(inside.utf8('\u00e4'.repeat(300), 255).toString(), '\u00e4'.repeat(127));
   },
+  async error_whose_text_throws__is_a_failure() {
+    const mute = new Error();
+    Object.defineProperty(mute, 'message', { get() { throw new Error('no text'); } });
+    assert.strictEqual(await reasonOf(() => { throw mute; }), 'an Error without a text');
+    assert.strictEqual(await reasonOf(() => { throw Object.create(null); }), 'object without a text');
+    assert.strictEqual(await reasonOf(() => { throw Symbol('why'); }), 'Symbol(why)');
+  },
   handler_whose_body_would_never_run__refused() {
     function* never() {}
     async function* neverAsked() {}

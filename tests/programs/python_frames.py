@@ -321,6 +321,25 @@ def fork__in_a_handler__sigterm_ends_the_child_and_not_the_worker():
     assert made.stopping
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def reason__of_an_exception_without_a_text__its_type():
+    task = weft._Task(9, 3, frame_of("work"))
+    task.fail(0, Mute())
+    assert task.marks[0] == (weft.FAILURE, b"Mute, which can't be shown")
+    made = worker(lambda records: [Mute(), "no", None], "batch")
+    for index, error in enumerate(made.call_batch([None] * 3)[:2]):
+        task.fail(index, error)
+    assert [task.marks[index][1] for index in (0, 1)] == [b"Mute, which can't be shown", b"ValueError: no"]
+    made = worker(lambda records: [Mute, object.__new__(type("Odd", (), {"__str__": Mute.__str__})), None], "batch")
+    answers = made.call_batch([None] * 3)
+    task.fail(1, answers[1])
+    assert task.marks[1][1] == b"ValueError, which can't be shown" and answers[2] is None, "one without a text fails alone"
+
+
 def log__of_the_handler_and_of_another_thread__reaches_weft_in_order():
     weft._worker = made = worker(print, "record")
     logger = logging.Logger("test")

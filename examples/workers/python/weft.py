@@ -443,7 +443,7 @@ class _Worker:
             _refuse_unrun(answers)
             if len(answers) != len(records):
                 raise ValueError(f"the handler returned {len(answers)} results for {len(records)} records")
-            return [a if a is None or isinstance(a, BaseException) else ValueError(str(a)) for a in answers]
+            return [a if a is None or isinstance(a, BaseException) else ValueError(a) for a in answers]
         except Exception as error:
             return [error] * len(records)
 
@@ -558,9 +558,8 @@ def _choose(function: Callable, style: str) -> None:
     if not callable(function):
         raise TypeError(f"a handler is a function, not {function!r}")
     if _is_lazy(function):
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"the handler {name} is async or has a yield, so a call would not run its body: "
-                        "make it a plain def that runs all of it, for example with asyncio.run()")
+        raise TypeError(f"the handler {getattr(function, '__qualname__', function)} is async or has a yield, so a call "
+                        "would not run its body: make it a plain def that runs all of it, say with asyncio.run()")
     _chosen = (function, style)
 
 

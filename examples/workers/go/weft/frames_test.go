@@ -225,3 +225,14 @@ func TestOutsideOfAWorkerNothingIsCancelled(t *testing.T) {
 		t.Error("it is")
 	}
 }
+
+type inPointer struct{ text string }
+
+func (e *inPointer) Error() string { return e.text }
+
+func TestErrorWithoutATextIsAFailure(t *testing.T) {
+	w := &worker{handler: func(*Record) error { return (*inPointer)(nil) }, topics: map[uint32]string{3: "t", 4: "t"}}
+	if w.runRecord(work(t), 0) {
+		t.Fatal("a success")
+	}
+}

@@ -170,7 +170,8 @@ func (w *worker) runRecord(now *task, index int) bool {
 	}
 	w.note(now.number, index+1)
 	if err := w.handler(now.record(index, topic)); err != nil {
-		now.settle(failure, text(err.Error(), reasonBytes))
+		// Not err.Error(), which may panic, for one in a nil pointer for example.
+		now.settle(failure, text(fmt.Sprint(err), reasonBytes))
 		return false
 	}
 	now.settle(success, nil)
