@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * State of the process engine, shared by its files: process_engine.c has its messages and its life, pool_frames.c what
- * is said to workers and what they say, pool_death.c how they start and end, pool_look.c what is seen of them between.
+ * is said to workers and what they say, pool_death.c how they start and end, pool_look.c what is seen of them between,
+ * pool_stderr.c what they write to standard error.
  *
  * Invariants:
  * 1. Every slice comes back exactly once, whole, in the order in which a worker got them; no timing is in it.
@@ -37,7 +38,8 @@ typedef struct wf_pool_task {
     bool cancelled;    /* what was not sent yet never is */
 } wf_pool_task;
 
-enum { WF_POOL_TAIL_BYTES = 512, WF_POOL_FAILED_STARTS = 8 };
+/* A line of standard error fits into one of the log, also when each of its bytes becomes a replacement of three. */
+enum { WF_POOL_TAIL_BYTES = 512, WF_POOL_LINE_BYTES = 1024, WF_POOL_FAILED_STARTS = 8 };
 
 #define WF_POOL_NOBODY UINT64_MAX /* what a descriptor that is no worker's belongs to */
 
@@ -79,6 +81,9 @@ typedef struct wf_pool_worker {
     unsigned deaths;               /* in a row, soon after the start */
     char tail[WF_POOL_TAIL_BYTES]; /* what it wrote to standard error last */
     size_t tail_bytes;
+    char line[WF_POOL_LINE_BYTES]; /* the line of it that has no end yet */
+    size_t line_bytes;
+    wf_log_limit line_limit;
 } wf_pool_worker;
 
 typedef struct wf_pool_fence {
@@ -153,9 +158,18 @@ void wf_pool_close(wf_pool *self, int *fd);
 /* Kill what still runs, wait for its end, and free everything: a stop that was not orderly. Blocks. */
 void wf_pool_bury(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 
+/* --- pool_stderr.c */
+
+/* At the start of a worker. */
+void wf_pool_begin_stderr(wf_pool_worker *worker);
+/* What it has written; not more than takes a moment. */
+void wf_pool_read_stderr(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+/* The same of one that has ended: all there is, up to a line without an end. */
+void wf_pool_end_stderr(wf_pool *self, weft_env *env, wf_pool_worker *worker);
+
 /* --- pool_look.c */
 
-/* Look at exits, standard error, heartbeats, deadlines, fences and vacancies, when it is time to. */
+/* Look at what they write, at exits, heartbeats, deadlines, fences and vacancies, when it is time to. */
 void wf_pool_look(wf_pool *self, weft_env *env);
 
 #endif

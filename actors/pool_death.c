@@ -148,6 +148,7 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     worker->pid = worker->child.pid;
     self->seen.starts++;
     worker->state = WEFT_WORKER_STARTING;
+    wf_pool_begin_stderr(worker);
     wf_pool_watch(self, worker->child.exit_fd, worker);
     wf_pool_watch(self, worker->child.stderr_fd, worker);
     weft_env_log(env, WEFT_LOG_INFO, "worker started worker=%s pid=%d", worker->name, (int)worker->pid);
@@ -211,7 +212,10 @@ static size_t begin_of_tail(const wf_pool_worker *worker, size_t end, size_t roo
     size_t begin = end;
     for (size_t at = end; at-- > 0 && end - at <= room;)
         if (at == 0 || worker->tail[at - 1] == '\n') begin = at;
-    return begin < end || end == 0 ? begin : end - (end < room ? end : room); /* a line that is longer: its end */
+    if (begin < end || end == 0) return begin;
+    begin = end - (end < room ? end : room); /* a line that is longer: its end, from the next character on */
+    while (begin < end && ((unsigned char)worker->tail[begin] & 0xc0) == 0x80) begin++;
+    return begin;
 }
 
 /* How it ended, with the last lines that it wrote to standard error, as many as fit. */

@@ -1,64 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Looking after worker processes: exits, standard error, heartbeats, deadlines, fences and vacancies.
+ * Looking after worker processes: exits, heartbeats, deadlines, fences and vacancies.
  */
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "pool.h"
-#include "utf8.h"
-
-enum {
-    STDERR_PIECE_BYTES = 512,
-    STDERR_PIECES = 16,       /* at a look */
-    STDERR_PIECES_LAST = 160, /* of a dead one: more than a pipe holds */
-};
 
 static const uint64_t ms = 1000000;
 /* A process that has not said HELLO by then is no worker. */
 static const uint64_t hello_ns = 30000000000;
 /* From goodbye, or from the end of the work that it still had, to its exit. */
 static const uint64_t goodbye_ns = 2000000000;
-
-static void keep_tail(wf_pool_worker *worker, const char *text, size_t count) {
-    size_t keep = worker->tail_bytes;
-    if (keep + count > sizeof worker->tail) keep = count < sizeof worker->tail ? sizeof worker->tail - count : 0;
-    memmove(worker->tail, worker->tail + worker->tail_bytes - keep, keep);
-    memcpy(worker->tail + keep, text, count);
-    worker->tail_bytes = keep + count;
-}
-
-static void log_lines(weft_env *env, const wf_pool_worker *worker, const char *text, size_t count) {
-    for (const char *line = text, *end = text + count; line < end;) {
-        char clean[STDERR_PIECE_BYTES * (sizeof WF_UTF8_REPLACEMENT - 1) + 1];
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        size_t length = (size_t)((stop ? stop : end) - line);
-        wf_utf8_clean(clean, sizeof clean, line, length);
-        for (char *c = clean; *c; c++)
-            if (*c == '"') *c = ' ';
-        if (length) weft_env_log(env, WEFT_LOG_INFO, "worker stderr worker=%s text=\"%s\"", worker->name, clean);
-        line += length + 1;
-    }
-}
-
-/* At most so many pieces: one that never stops writing must not keep us here. It waits for us then, on its pipe. */
-static void read_stderr(wf_pool *self, weft_env *env, wf_pool_worker *worker, unsigned pieces) {
-    char text[STDERR_PIECE_BYTES];
-    while (worker->child.stderr_fd >= 0 && pieces-- > 0) {
-        ssize_t bytes = read(worker->child.stderr_fd, text, sizeof text);
-        if (bytes < 0) return;
-        if (bytes == 0) {
-            wf_pool_close(self, &worker->child.stderr_fd);
-            return;
-        }
-        keep_tail(worker, text, (size_t)bytes);
-        log_lines(env, worker, text, (size_t)bytes);
-    }
-}
 
 /* A pidfd is readable when its process has ended. */
 static bool has_ended(int watch_fd) {
@@ -79,7 +34,7 @@ static void look_at_exit(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
         if (!wf_child_reap(&worker->child, &worker->exit_status)) return;
         wf_pool_close(self, &worker->child.exit_fd);
         wf_guard_remove(&self->guard, group);
-        read_stderr(self, env, worker, STDERR_PIECES_LAST);
+        wf_pool_end_stderr(self, env, worker);
         wf_pool_end(self, env, worker, cause_of_exit(worker));
         worker->exited = true;
     } else if (!worker->spawned && has_ended(worker->watch_fd)) {
@@ -216,7 +171,7 @@ static uint64_t look_at_worker(wf_pool *self, weft_env *env, wf_pool_worker *wor
     }
     if (worker->stirred || tick) {
         worker->stirred = false;
-        read_stderr(self, env, worker, STDERR_PIECES);
+        wf_pool_read_stderr(self, env, worker);
         look_at_exit(self, env, worker);
     }
     if (worker->state == WEFT_WORKER_ENDING) return wf_pool_try_finish(self, env, worker) ? now_ns : now_ns + ms;
