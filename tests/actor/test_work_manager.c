@@ -389,9 +389,12 @@ static void fail_for_good(work_desk *desk, int policy) {
     desk_start(desk, &options, 1);
     desk_assign(desk, 0, 0, NULL, 0);
     desk_feed(desk, 0, 0, one_key, 2);
+    size_t lines = desk->fake.line_count;
     desk_done_each(desk, work(desk), "fu");
     desk_advance_ms(desk, 120);
+    REQUIRE_EQ(desk->fake.line_count, lines); /* counted, not logged, as docs/operations.md says */
     desk_done(desk, work(desk), WF_DONE_FAILURE);
+    REQUIRE_EQ(desk->fake.line_count, lines + 1);
 }
 
 /* Whoever wrote the payload may have written the reason, too. */
