@@ -190,7 +190,9 @@ static void tell_committed_offsets(rd_kafka_event_t *event, const wf_kafka_sink 
     int code = err ? (int)err : wf_kafka_first_error(view, count);
     char text[512];
     describe(code, err ? reason : NULL, text, sizeof text);
-    sink->on_committed_offsets(context, code ? WF_KAFKA_RETRY : WF_KAFKA_OK, text, view, code ? 0 : count);
+    /* librdkafka's own codes are below 0: no broker has said anything. */
+    wf_kafka_error kind = code == 0 ? WF_KAFKA_OK : code > 0 ? WF_KAFKA_RETRY : WF_KAFKA_AWAY;
+    sink->on_committed_offsets(context, kind, text, view, code ? 0 : count);
     free(view);
 }
 

@@ -39,7 +39,7 @@ typedef enum wf_kafka_error {
     WF_KAFKA_FENCED,    /* the membership is over: no commit of this epoch will ever succeed; treat as lost */
     WF_KAFKA_TOO_LARGE, /* the broker takes no metadata of this size for this partition */
     WF_KAFKA_FATAL,     /* this consumer can't go on */
-    WF_KAFKA_AWAY,      /* as RETRY, and no broker can be reached; in on_error() only */
+    WF_KAFKA_AWAY,      /* as RETRY, and no broker can be reached, or none has answered; not in on_commit_result() */
 } wf_kafka_error;
 
 /* A record as it lies in the library's memory, valid during on_record() only. */
@@ -63,7 +63,8 @@ typedef struct wf_kafka_sink {
     void (*on_assign)(void *context, const wf_kafka_partition *partitions, size_t count, bool incremental);
     /* Partitions are taken: drain, commit, then unassign() the same list. `lost`: they are somebody else's already. */
     void (*on_revoke)(void *context, const wf_kafka_partition *partitions, size_t count, bool incremental, bool lost);
-    /* Answer to fetch_committed(): offset WF_KAFKA_OFFSET_NONE where nothing is committed. RETRY: ask again later. */
+    /* Answer to fetch_committed(): offset WF_KAFKA_OFFSET_NONE where nothing is committed. RETRY, and AWAY
+     * when no broker has answered: ask again later. */
     void (*on_committed_offsets)(void *context, wf_kafka_error error, const char *text,
                                  const wf_kafka_partition *partitions, size_t count);
     /* Answer to commit(): one for the whole call, and per partition in partitions[i].error as wf_kafka_error. */

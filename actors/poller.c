@@ -162,7 +162,7 @@ static void on_committed_offsets(void *context, wf_kafka_error error, const char
                                  const wf_kafka_partition *partitions, size_t count) {
     wf_poller_state *self = context;
     self->ask_open = false;
-    if (error == WF_KAFKA_OK) self->metrics.is_connected = true;
+    if (error != WF_KAFKA_AWAY) self->metrics.is_connected = true;
     if (self->ask_stale) {
         ask_committed(self, self->env);
         return;
@@ -403,16 +403,18 @@ static void on_hold(void *state, weft_env *env, const weft_message *message) {
     if (hold->back_to >= 0) set_back(self, env, slot, hold->back_to);
 }
 
-/* librdkafka says when the brokers are away, and not when they are back: an answer to any question says it. */
+/* librdkafka says when the brokers are away, and not when they are back: an answer to any question says it, be it that
+ * the topic is not there. Without a partition of ours it is asked about one that may not exist. */
 static void look_for_broker(wf_poller_state *self) {
     if (self->metrics.is_connected || self->ask_open || self->assign.open || self->stopping) return;
+    wf_kafka_partition one = {.topic = self->options.topics[0]};
     for (uint32_t i = 0; i < self->slot_count; i++) {
         if (self->slots[i].phase != WF_SLOT_ACTIVE) continue;
-        wf_kafka_partition one = {.topic = self->slots[i].topic, .partition = self->slots[i].partition};
-        self->ask_open = self->options.kafka->ops->fetch_committed(self->options.kafka, &one, 1) == WEFT_OK;
-        self->ask_stale = self->ask_open; /* the answer is for no assignment */
-        return;
+        one = (wf_kafka_partition){.topic = self->slots[i].topic, .partition = self->slots[i].partition};
+        break;
     }
+    self->ask_open = self->options.kafka->ops->fetch_committed(self->options.kafka, &one, 1) == WEFT_OK;
+    self->ask_stale = self->ask_open; /* the answer is for no assignment */
 }
 
 static void on_gauges_ask(void *state, weft_env *env, const weft_message *message) {
@@ -505,6 +507,7 @@ static weft_status init(void *state, weft_env *env, const void *argument) {
     self->options = *(const wf_poller_options *)argument;
     self->credit_records = self->options.queue_max_records;
     self->credit_bytes = (int64_t)self->options.queue_max_bytes;
+    self->metrics.is_connected = true; /* until librdkafka says otherwise, which it does soon */
     return wf_record_pool_init(&self->pool, self->options.queue_max_bytes + self->options.in_flight_max_bytes);
 }
 

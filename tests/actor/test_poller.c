@@ -632,6 +632,41 @@ Test(poller, hold__one_partition_alone__and_before_the_assignment_too) {
     finish(&shore);
 }
 
+static bool is_connected(coast *at) {
+    fake_sent sent;
+    wf_ask ask = {0};
+    fake_env_tell(&at->fake, EXPORTER, WF_MSG_GAUGES_ASK, &ask, sizeof ask);
+    REQUIRE(fake_env_take(&at->fake, WF_MSG_GAUGES_END, &sent));
+    return ((const wf_gauges_end *)sent.body)->metrics.is_connected;
+}
+
+Test(poller, broker__reached_until_librdkafka_says_otherwise__any_answer_brings_it_back_without_an_assignment) {
+    coast shore;
+    begin(&shore);
+    REQUIRE(is_connected(&shore));
+    for (int i = 0; i < 2; i++) {
+        fake_kafka_fail(shore.kafka, FAKE_COMMITTED, WF_KAFKA_AWAY, false, 3);
+        fake_kafka_error(shore.kafka, WF_KAFKA_AWAY, "all brokers are down", NULL, -1);
+        for (int asked = 0; asked < 3; asked++) {
+            flow(&shore);
+            REQUIRE(!is_connected(&shore));
+            REQUIRE(!is_connected(&shore));
+            REQUIRE_EQ(fake_kafka_requests(shore.kafka, FAKE_COMMITTED), 1); /* one question at a time */
+        }
+        flow(&shore);
+        if (i == 1) fake_kafka_fail(shore.kafka, FAKE_COMMITTED, WF_KAFKA_RETRY, false, 1);
+        is_connected(&shore); /* asks */
+        flow(&shore);
+        REQUIRE(is_connected(&shore));
+    }
+    uint64_t asked = fake_kafka_seen(shore.kafka)->fetch_committed;
+    REQUIRE(is_connected(&shore));
+    REQUIRE_EQ(fake_kafka_seen(shore.kafka)->fetch_committed, asked);
+    give(&shore, 1);
+    REQUIRE(fake_kafka_is_assigned(shore.kafka, "orders", 0));
+    finish(&shore);
+}
+
 Test(poller, stop__revokes_commits_and_leaves) {
     coast shore;
     fake_sent sent;

@@ -199,7 +199,7 @@ static void reach_broker(fake_kafka *fake, fake_item *request) {
 static void answer(fake_kafka *fake, fake_item *request) {
     static const fake_event_kind kinds[] = {
         [FAKE_COMMIT] = EVENT_COMMIT, [FAKE_COMMITTED] = EVENT_COMMITTED, [FAKE_LEAVE] = EVENT_CLOSED};
-    static const char *const texts[] = {"", "try again", "fenced", "metadata too large", "fatal"};
+    static const char *const texts[] = {"", "try again", "fenced", "metadata too large", "fatal", "away"};
     unlink_item(&fake->requests, request);
     request->kind = kinds[request->request];
     snprintf(request->text, sizeof request->text, "%s", texts[request->error]);

@@ -79,6 +79,37 @@ Test(http_health, never_a_broker__not_ready) {
     harness_free(&under_test);
 }
 
+Test(http_health, group_takes_its_time__not_a_member__then_ready) {
+    static const char *const settings[] = {SERVED, NULL};
+    mock_cluster *mock = mock_open(1);
+    mock_topic(mock, "t", 2);
+    harness *under_test =
+        harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "t", .settings = settings});
+    uint16_t port = port_of(under_test);
+    await_answer(port, "/readyz", NOT_NOW, "not a member");
+    await_answer(port, "/metrics", OK, "\nconsumer_broker_connected 1\n");
+    await_answer(port, "/readyz", OK, "ready");
+    harness_stop(under_test, 10000);
+    harness_free(&under_test);
+    mock_close(mock);
+}
+
+Test(http_health, topic_that_is_not_there__not_a_member__also_when_the_broker_was_away) {
+    static const char *const settings[] = {SERVED, NULL};
+    mock_cluster *mock = mock_open(1);
+    harness *under_test =
+        harness_start(&(harness_plan){.bootstrap = mock_bootstrap(mock), .topics = "nowhere", .settings = settings});
+    uint16_t port = port_of(under_test);
+    await_answer(port, "/readyz", NOT_NOW, "not a member");
+    mock_broker_up(mock, 1, 0);
+    await_answer(port, "/readyz", NOT_NOW, "no broker");
+    mock_broker_up(mock, 1, 1);
+    await_answer(port, "/readyz", NOT_NOW, "not a member");
+    harness_stop(under_test, 10000);
+    harness_free(&under_test);
+    mock_close(mock);
+}
+
 /* --- handlers that wait */
 
 typedef struct gate {
