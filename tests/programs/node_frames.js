@@ -76,15 +76,6 @@ const tests = {
     for (const { status, reason } of of('done').entries) task.settle(status, reason);
     assert.strictEqual(task.report().toString('hex'), of('done').hex);
   },
-  reason__of_what_has_no_text__is_a_failure_all_the_same() {
-    const nameless = new Error();
-    Object.defineProperty(nameless, 'message', { get: () => { throw new Error('no message'); } });
-    for (const thrown of [Object.create(null), nameless]) {
-      const task = work();
-      task.settle(1, thrown);
-      assert.match(task.report().toString('latin1'), /can't be shown/);
-    }
-  },
   reason__cut_between_characters() {
     assert.strictEqual(inside.utf8('\u00e4'.repeat(300), 255).toString(), '\u00e4'.repeat(127));
   },

@@ -44,7 +44,7 @@ function textOf(error) {
   try {
     return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   } catch {
-    return "what was thrown can't be shown";
+    return error instanceof Error ? 'an Error without a text' : `${typeof error} without a text`;
   }
 }
 
