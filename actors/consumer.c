@@ -256,6 +256,16 @@ static void stop_actors(weft_consumer *consumer, uint64_t deadline_ns) {
     }
 }
 
+static bool was_uncommitted(weft_consumer *consumer) {
+    uint32_t count = consumer->final_metrics ? consumer->final_metrics->system.uncommitted : 0;
+    if (count)
+        wf_consumer_set_error(consumer,
+                              "finished records of %u partitions could not be committed, because the membership was "
+                              "over or no broker answered: their next owner runs them again (the log names them)",
+                              count);
+    return count > 0;
+}
+
 weft_status weft_consumer_stop(weft_consumer *consumer, int64_t timeout_ms) {
     if (consumer->state != WF_CONSUMER_RUNNING) return WEFT_ESTATE;
     uint64_t deadline_ns = wf_clock_now_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * ms;
@@ -267,6 +277,7 @@ weft_status weft_consumer_stop(weft_consumer *consumer, int64_t timeout_ms) {
     wf_system_free(&consumer->system);
     wf_consumer_close_http(consumer);
     if (consumer->failure != WEFT_OK) return consumer->failure;
+    if (consumer->abandoned_count == 0 && was_uncommitted(consumer)) return WEFT_EUNCOMMITTED;
     return consumer->abandoned_count || consumer->threads_left ? WEFT_EABANDONED : WEFT_OK;
 }
 

@@ -173,6 +173,7 @@ static void merge_system(weft_system_metrics *to, const weft_system_metrics *fro
         to->drain_time = from->drain_time;
         to->assignments = from->assignments;
         to->lost = from->lost;
+        to->uncommitted = from->uncommitted;
         to->fenced = from->fenced;
         to->kafka_errors = from->kafka_errors;
         to->paused_ns = from->paused_ns;

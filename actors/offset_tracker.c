@@ -336,17 +336,18 @@ static void on_committed(void *state, weft_env *env, const weft_message *message
 
 static void on_drained(void *state, weft_env *env, const weft_message *message) {
     tracker *self = state;
-    const wf_drained *drained = message->body;
-    tracked *slot = current_slot(self, drained->slot, drained->epoch);
+    wf_drained drained = *(const wf_drained *)message->body;
+    tracked *slot = current_slot(self, drained.slot, drained.epoch);
     WF_CHECK(slot != NULL);
-    if (!drained->lost && slot->started && slot->dirty) take_snapshot(self, env, slot, true);
+    drained.uncommitted = drained.lost && slot->started && slot->dirty;
+    if (!drained.lost && slot->started && slot->dirty) take_snapshot(self, env, slot, true);
     forget_wide(slot);
     if (slot->started && slot->came)
         keep_window(slot);
     else if (slot->started)
         wf_window_deinit(&slot->window);
     slot->active = false;
-    weft_env_send(env, self->options.encoder, WF_MSG_DRAINED, drained, sizeof *drained);
+    weft_env_send(env, self->options.encoder, WF_MSG_DRAINED, &drained, sizeof drained);
 }
 
 /* --- sight */

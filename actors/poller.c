@@ -121,6 +121,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
     weft_env_log(self->env, WEFT_LOG_INFO, "assigned partitions=%zu incremental=%d", count, incremental);
     self->metrics.assignments++;
     self->metrics.is_member = self->metrics.is_connected = true;
+    wf_poller_begin_membership(self);
     rebalance_open(self, &self->assign, partitions, count, incremental);
     for (size_t i = 0; i < count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->assign, i);
@@ -128,7 +129,7 @@ static void on_assign(void *context, const wf_kafka_partition *partitions, size_
         slot->phase = WF_SLOT_ASKING;
         slot->epoch++;
         slot->revoke_wanted = slot->lost = slot->closed = slot->bounded = slot->held = slot->given = slot->drained =
-            slot->resetting = false;
+            slot->resetting = slot->log_gone = false;
         slot->base = WF_KAFKA_OFFSET_NONE;
         slot->next = slot->committed = slot->log_end = slot->eof = -1;
     }
@@ -228,7 +229,7 @@ void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t of
     if (slot->held) self->options.kafka->ops->hold(self->options.kafka, slot->topic, slot->partition, false);
     wf_poller_drop_commits(slot);
     slot->held = false;
-    slot->lost = slot->resetting = true;
+    slot->lost = slot->resetting = slot->log_gone = true;
     slot->reset_offset = offset;
     send_revoke(self, self->env, slot);
 }
@@ -236,7 +237,7 @@ void wf_poller_reset_log(wf_poller_state *self, wf_poller_slot *slot, int64_t of
 static void begin_anew(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
     slot->epoch++;
     slot->phase = WF_SLOT_RESTORING;
-    slot->lost = slot->bounded = slot->drained = false;
+    slot->lost = slot->bounded = slot->drained = slot->log_gone = false;
     slot->base = WF_KAFKA_OFFSET_NONE;
     slot->next = slot->committed = slot->log_end = slot->eof = -1;
     wf_restore message = {.topic = slot->topic,
@@ -277,7 +278,7 @@ static void revoke_slot(wf_poller_state *self, wf_poller_slot *slot, bool lost) 
     slot->lost = lost || (slot->resetting &&
                           slot->phase == WF_SLOT_REVOKING); /* of the log as it was, nothing may be committed */
     slot->resetting = false;
-    if (slot->lost) wf_poller_drop_commits(slot);
+    if (slot->lost) wf_poller_lose_commits(slot);
     if (slot->phase == WF_SLOT_ACTIVE)
         send_revoke(self, self->env, slot);
     else if (slot->phase == WF_SLOT_ASKING)
@@ -312,6 +313,7 @@ static void on_drained(void *state, weft_env *env, const weft_message *message) 
     wf_check_partition(drained->slot, drained->epoch);
     WF_CHECK(slot->epoch == drained->epoch && slot->phase == WF_SLOT_REVOKING);
     slot->drained = true;
+    if (drained->uncommitted && !slot->log_gone) slot->uncommitted = true;
     self->fenced_ever = self->fenced_ever || drained->unfinished > 0;
     self->metrics.fenced += drained->unfinished;
     if (slot->resetting) begin_anew(self, env, slot);
@@ -323,7 +325,7 @@ static void finish_revoke(wf_poller_state *self, weft_env *env) {
         if (!wf_poller_is_released(self, env, slot_in(self, &self->revoke, i))) return;
     for (size_t i = 0; i < self->revoke.count; i++) {
         wf_poller_slot *slot = slot_in(self, &self->revoke, i);
-        wf_poller_drop_commits(slot);
+        wf_poller_end_commits(env, slot);
         slot->phase = WF_SLOT_FREE;
     }
     weft_status status = self->options.kafka->ops->unassign(self->options.kafka, self->revoke.partitions,
@@ -437,6 +439,7 @@ static void on_gauges_ask(void *state, weft_env *env, const weft_message *messag
     end.metrics.held_bytes = wf_record_pool_held_bytes(&self->pool);
     end.metrics.reserved_bytes = wf_record_pool_reserved_bytes(&self->pool);
     end.metrics.librdkafka_records = self->options.kafka->ops->queued(self->options.kafka);
+    end.metrics.uncommitted = wf_poller_uncommitted(self);
     if (self->idle_since_ns) end.metrics.idle_ns += weft_env_now_ns(env) - self->idle_since_ns;
     if (self->paused_since_ns) end.metrics.paused_ns += weft_env_now_ns(env) - self->paused_since_ns;
     weft_env_send(env, message->from, WF_MSG_GAUGES_END, &end, sizeof end);

@@ -90,6 +90,8 @@ typedef struct wf_poller_slot {
     wf_commit sent;
     bool in_flight;
     bool shrinking;
+    bool log_gone;    /* truncated or made anew: what was done of it needs no commit */
+    bool uncommitted; /* what was done since the last commit is done again by the next owner, as far as is known */
 } wf_poller_slot;
 
 typedef struct wf_poller_topic {
@@ -189,5 +191,12 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
                                 const wf_kafka_partition *partitions, size_t count);
 /* Forget the commits of a slot whose epoch ends. */
 void wf_poller_drop_commits(wf_poller_slot *slot);
+/* The same when the membership is over: what they would have told is noted as not committed. */
+void wf_poller_lose_commits(wf_poller_slot *slot);
+/* The same when the partition is given back, with a word when it was lost before its last commit. */
+void wf_poller_end_commits(weft_env *env, wf_poller_slot *slot);
+void wf_poller_begin_membership(wf_poller_state *self);
+/* How many partitions have something done that is not committed, and that we shall not commit. */
+uint32_t wf_poller_uncommitted(const wf_poller_state *self);
 
 #endif

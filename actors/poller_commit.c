@@ -22,13 +22,48 @@ void wf_poller_drop_commits(wf_poller_slot *slot) {
     slot->has_commit = slot->in_flight = slot->shrinking = false;
 }
 
+static bool has_any(const wf_poller_slot *slot) {
+    return slot->has_commit || slot->in_flight || slot->shrinking;
+}
+
+void wf_poller_lose_commits(wf_poller_slot *slot) {
+    if (has_any(slot) && !slot->log_gone) slot->uncommitted = true;
+    wf_poller_drop_commits(slot);
+}
+
+void wf_poller_end_commits(weft_env *env, wf_poller_slot *slot) {
+    if (slot->lost && slot->uncommitted)
+        weft_env_log(env, WEFT_LOG_WARN,
+                     "lost before the last commit topic=%s partition=%d offset=%lld: what was done since is done again "
+                     "by the next owner",
+                     slot->topic, slot->partition, (long long)slot->committed);
+    wf_poller_drop_commits(slot);
+}
+
+/* What went in an earlier membership was told then, and its next owners have long seen to it. */
+void wf_poller_begin_membership(wf_poller_state *self) {
+    for (uint32_t i = 0; i < self->slot_count; i++)
+        if (self->slots[i].phase == WF_SLOT_FREE) self->slots[i].uncommitted = false;
+}
+
+uint32_t wf_poller_uncommitted(const wf_poller_state *self) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < self->slot_count; i++) {
+        const wf_poller_slot *slot = &self->slots[i];
+        count += slot->uncommitted || (self->closed && has_any(slot));
+    }
+    return count;
+}
+
 void wf_poller_on_commit(void *state, weft_env *env, const weft_message *message) {
     (void)env;
     wf_poller_state *self = state;
     wf_commit commit = *(const wf_commit *)message->body;
     wf_poller_slot *slot = &self->slots[commit.slot];
     wf_check_partition(commit.slot, commit.epoch);
-    if (slot->epoch != commit.epoch || slot->phase == WF_SLOT_FREE || slot->lost) {
+    bool current = slot->epoch == commit.epoch && slot->phase != WF_SLOT_FREE;
+    if (!current || slot->lost) {
+        if (current && !slot->log_gone) slot->uncommitted = true;
         drop(&commit);
         return;
     }
@@ -109,6 +144,7 @@ static void confirm(wf_poller_state *self, wf_poller_slot *slot, wf_commit_outco
                               .metadata_bytes = slot->sent.metadata_bytes,
                               .outcome = outcome};
     if (outcome == WF_COMMIT_OK) slot->committed = slot->sent.offset;
+    slot->uncommitted = outcome != WF_COMMIT_OK;
     slot->in_flight = false;
     drop(&slot->sent);
     weft_env_send(self->env, self->options.tracker, WF_MSG_COMMITTED, &committed, sizeof committed);
@@ -122,7 +158,7 @@ static void shrink(wf_poller_state *self, wf_poller_slot *slot) {
     slot->sent.metadata = NULL;
 }
 
-static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_error error) {
+static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_error error, const char *text) {
     switch (error) {
     case WF_KAFKA_OK:
         confirm(self, slot, WF_COMMIT_OK);
@@ -134,6 +170,8 @@ static void take_result(wf_poller_state *self, wf_poller_slot *slot, wf_kafka_er
             take_back(self, slot);
         break;
     case WF_KAFKA_FENCED: /* the membership is over; librdkafka will say so itself with a lost assignment */
+        weft_env_log(self->env, WEFT_LOG_WARN, "commit refused, not tried again topic=%s partition=%d offset=%lld: %s",
+                     slot->topic, slot->partition, (long long)slot->sent.offset, text);
         confirm(self, slot, WF_COMMIT_REFUSED);
         break;
     case WF_KAFKA_RETRY:
@@ -162,7 +200,7 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
         if (!slot->in_flight) continue; /* its epoch ended meanwhile */
         wf_kafka_error each = partitions[i].error ? (wf_kafka_error)partitions[i].error : error;
         if (each != WF_KAFKA_OK) worst = each;
-        take_result(self, slot, each);
+        take_result(self, slot, each, text ? text : "");
     }
     /* A partition that the answer left out is as good as not committed. */
     for (uint32_t i = 0; i < self->slot_count; i++)
@@ -174,17 +212,17 @@ void wf_poller_on_commit_result(void *context, wf_kafka_error error, const char 
         self->commit_retry_ns = 0;
         return;
     }
-    if (self->commit_failures_in_row == 0 || worst == WF_KAFKA_FENCED)
-        weft_env_log(self->env, WEFT_LOG_WARN, "commit failed, %s: %s",
-                     worst == WF_KAFKA_FENCED ? "not tried again" : "tried again with back-off", text ? text : "");
+    if (self->commit_failures_in_row == 0 && worst != WF_KAFKA_FENCED)
+        weft_env_log(self->env, WEFT_LOG_WARN, "commit failed, tried again with back-off: %s", text ? text : "");
     back_off(self, weft_env_now_ns(self->env), failure_of(worst));
 }
 
 bool wf_poller_is_released(wf_poller_state *self, weft_env *env, wf_poller_slot *slot) {
     if (slot->phase == WF_SLOT_FREE) return true;
     if (slot->phase != WF_SLOT_REVOKING || !slot->drained) return false;
-    if (!slot->has_commit && !slot->in_flight && !slot->shrinking) return true;
+    if (!has_any(slot)) return true;
     if (weft_env_now_ns(env) < self->revoke_deadline_ns + WF_POLLER_LAST_COMMIT_NS) return false;
+    slot->uncommitted = true;
     const wf_commit *commit = slot->has_commit ? &slot->commit : &slot->sent;
     weft_env_log(env, WEFT_LOG_ERROR,
                  "not committed in time topic=%s partition=%d offset=%lld: what was done since the last commit is done "

@@ -10,6 +10,8 @@
  * With metrics.enabled (METRICS_ENABLED=true) it prints some lines of its own /metrics in the end. Under systemd it is
  * a service of Type=notify (support/service.h).
  *
+ * It ends with 5 when finished records could not be committed, as weft-sidecar does.
+ *
  * On its own topic it checks that every record is handled once and in order per key, and that all is committed: exit
  * status 0 only then. With --journal every record leaves two lines there, "B partition offset ns" when its handler
  * begins and E when it ends: what several processes of a group did, whatever becomes of them, can be put together
@@ -33,7 +35,7 @@
 #include "service.h"
 #include "settings.h"
 
-enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX, DRAIN_MS = 30000, MISUSED = 2 };
+enum { PARTITIONS = 8, LATENCY_BUCKETS = 512, CREDIT = INT32_MAX, DRAIN_MS = 30000, MISUSED = 2, UNCOMMITTED = 5 };
 
 typedef struct task {
     const char *bootstrap; /* NULL: the embedded broker */
@@ -397,6 +399,7 @@ static int process(const task *job, weft_config *config, const char *address) {
     if (!job->bootstrap) failed = !verdict(&book, job, print_commits(job, address)) || failed;
     free(book.next);
     if (reason == WEFT_ECONFIG) return MISUSED;
+    if (stopped == WEFT_EUNCOMMITTED && job->bootstrap) return UNCOMMITTED;
     return failed || interrupted == 2 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

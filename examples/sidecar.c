@@ -17,6 +17,7 @@
  *     2  command line or configuration
  *     3  records were still running when drain.timeout.ms was over
  *     4  a second signal
+ *     5  finished records could not be committed, since the membership was over or no broker answered: they run again
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -31,7 +32,7 @@
 #include "service.h"
 #include "settings.h"
 
-enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, LOOK_MS = 200 };
+enum { FAILED = 1, MISUSED = 2, ABANDONED = 3, INTERRUPTED = 4, UNCOMMITTED = 5, LOOK_MS = 200 };
 
 typedef struct task {
     bool until_end;
@@ -81,6 +82,10 @@ static int usage(const char *problem) {
         problem ? stderr : stdout,
         "usage: weft-sidecar [--config FILE] [--set option=value]... [--workers N] [--until-end] [--dump] -- COMMAND "
         "[ARGUMENT...]\n");
+    if (!problem)
+        printf("exit status: 0 stopped, all that was begun is done and committed; 1 the consumer failed;\n"
+               "2 command line or configuration; 3 records were still running when drain.timeout.ms was over;\n"
+               "4 a second signal; 5 finished records could not be committed, and run again\n");
     if (!problem) settings_print_help();
     return problem ? MISUSED : 0;
 }
@@ -207,13 +212,15 @@ static int process(const task *job, weft_config *config) {
     weft_status stopped = started ? weft_consumer_stop(consumer, drain_ms) : reason;
     const weft_abandoned *list;
     size_t abandoned = weft_consumer_abandoned(consumer, &list);
-    if (reason != WEFT_OK) fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
+    if (reason != WEFT_OK || stopped == WEFT_EUNCOMMITTED)
+        fprintf(stderr, "weft-sidecar: %s\n", weft_consumer_error(consumer));
     if (started) report(abandoned);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     weft_consumer_free(&consumer);
     if (reason == WEFT_ECONFIG) return MISUSED; /* worker.directory is somebody else's, a key in a pipe is none */
     if (reason != WEFT_OK) return FAILED;
+    if (stopped == WEFT_EUNCOMMITTED) return UNCOMMITTED;
     return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;
 }
 

@@ -148,6 +148,7 @@ typedef struct wf_drained {
     uint32_t epoch;
     uint32_t unfinished; /* records that were in flight at the deadline */
     bool lost;
+    bool uncommitted; /* lost, and more was done than any snapshot has; the tracker says so */
 } wf_drained;
 
 typedef struct wf_hold {

@@ -268,6 +268,9 @@ Test(offset_tracker, drained__lost_or_nothing_new__marker_only) {
         drained(&fake, 0, 1, lost);
         REQUIRE_EQ(fake_env_waiting(&fake, WF_MSG_SNAPSHOT), 0);
         REQUIRE_EQ(fake_env_waiting(&fake, WF_MSG_DRAINED), 1);
+        fake_sent sent;
+        REQUIRE(fake_env_take(&fake, WF_MSG_DRAINED, &sent));
+        REQUIRE_EQ(((const wf_drained *)sent.body)->uncommitted, lost);
         fake_env_end(&fake);
     }
 }

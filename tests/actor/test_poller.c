@@ -149,6 +149,35 @@ static bool take_committed(coast *at, wf_committed *ret_committed) {
     return true;
 }
 
+static weft_system_metrics gauges(coast *at) {
+    fake_sent sent;
+    wf_ask ask = {0};
+    fake_env_tell(&at->fake, EXPORTER, WF_MSG_GAUGES_ASK, &ask, sizeof ask);
+    REQUIRE(fake_env_take(&at->fake, WF_MSG_GAUGES_END, &sent));
+    return ((const wf_gauges_end *)sent.body)->metrics;
+}
+
+static bool is_connected(coast *at) {
+    return gauges(at).is_connected;
+}
+
+static uint32_t uncommitted(coast *at) {
+    return gauges(at).uncommitted;
+}
+
+static void take_one(coast *at, bool lost) {
+    fake_sent sent;
+    if (lost)
+        fake_kafka_lose(at->kafka, all, 1, false);
+    else
+        fake_kafka_take(at->kafka, all, 1, false);
+    fake_env_poke(&at->fake);
+    REQUIRE(fake_env_take(&at->fake, WF_MSG_REVOKE, &sent));
+    const wf_revoke *revoke = sent.body;
+    REQUIRE(sent.to == MANAGER && revoke->slot == 0 && revoke->epoch == 1 && revoke->lost == lost);
+    REQUIRE_EQ(revoke->deadline_ns, at->fake.now_ns + 2000 * ms);
+}
+
 /* --- assignment */
 
 Test(poller, assignment__asked_restored_ready_and_only_then_fetched) {
@@ -510,23 +539,70 @@ Test(poller, commit__fenced__told_and_not_tried_again) {
     flow(&shore);
     REQUIRE_EQ(fake_kafka_seen(shore.kafka)->commits, 1);
     REQUIRE_EQ(stored(&shore, 0), -1);
+    REQUIRE(fake_env_logged(&shore.fake, "commit refused, not tried again topic=orders partition=0 offset=10: fenced"));
+    REQUIRE_EQ(uncommitted(&shore), 1);
     finish(&shore);
 }
 
-/* --- revocation */
+/* --- what the program hears of at the end */
 
-static void take_one(coast *at, bool lost) {
-    fake_sent sent;
-    if (lost)
-        fake_kafka_lose(at->kafka, all, 1, false);
-    else
-        fake_kafka_take(at->kafka, all, 1, false);
-    fake_env_poke(&at->fake);
-    REQUIRE(fake_env_take(&at->fake, WF_MSG_REVOKE, &sent));
-    const wf_revoke *revoke = sent.body;
-    REQUIRE(sent.to == MANAGER && revoke->slot == 0 && revoke->epoch == 1 && revoke->lost == lost);
-    REQUIRE_EQ(revoke->deadline_ns, at->fake.now_ns + 2000 * ms);
+Test(poller, uncommitted__last_commit_refused__counted_until_the_next_membership) {
+    coast shore;
+    begin(&shore);
+    add_records(&shore, 0, 90);
+    give(&shore, 1);
+    REQUIRE_EQ(uncommitted(&shore), 0);
+    take_one(&shore, false);
+    fake_kafka_fail(shore.kafka, FAKE_COMMIT, WF_KAFKA_FENCED, false, 1);
+    commit(&shore, 0, 33, "m", true);
+    say_drained(&shore, 0);
+    flow(&shore);
+    REQUIRE_EQ(fake_kafka_seen(shore.kafka)->unassigns, 1);
+    REQUIRE_EQ(uncommitted(&shore), 1);
+    REQUIRE(fake_env_logged(&shore.fake, "commit refused, not tried again topic=orders partition=0 offset=33: fenced"));
+    give(&shore, 1);
+    REQUIRE_EQ(uncommitted(&shore), 0);
+    finish(&shore);
 }
+
+Test(poller, uncommitted__refused_and_a_later_one_succeeds__all_is_well) {
+    coast shore;
+    begin(&shore);
+    add_records(&shore, 0, 90);
+    give(&shore, 1);
+    fake_kafka_fail(shore.kafka, FAKE_COMMIT, WF_KAFKA_FENCED, false, 1);
+    commit(&shore, 0, 33, "m", false);
+    flow(&shore);
+    REQUIRE_EQ(uncommitted(&shore), 1);
+    commit(&shore, 0, 34, "m", false);
+    fake_env_advance(&shore.fake, 1000 * ms);
+    flow(&shore);
+    REQUIRE_EQ(stored(&shore, 0), 34);
+    REQUIRE_EQ(uncommitted(&shore), 0);
+    finish(&shore);
+}
+
+Test(poller, uncommitted__lost_with_a_commit_on_its_way_or_work_that_no_commit_has) {
+    for (int i = 0; i < 4; i++) {
+        coast shore;
+        begin(&shore);
+        add_records(&shore, 0, 90);
+        give(&shore, 1);
+        if (i == 1) commit(&shore, 0, 33, NULL, false);
+        take_one(&shore, true);
+        if (i == 2) commit(&shore, 0, 33, NULL, false);
+        wf_drained drained = {.slot = 0, .epoch = shore.epoch[0], .lost = true, .uncommitted = i == 3};
+        fake_env_tell(&shore.fake, ENCODER, WF_MSG_DRAINED, &drained, sizeof drained);
+        flow(&shore);
+        REQUIRE_EQ(stored(&shore, 0), -1);
+        REQUIRE_EQ(uncommitted(&shore), i > 0);
+        static const char line[] = "lost before the last commit topic=orders partition=0 offset=-1";
+        REQUIRE_EQ(fake_env_logged(&shore.fake, line), i > 0);
+        finish(&shore);
+    }
+}
+
+/* --- revocation */
 
 Test(poller, revoke__last_commit_is_answered_before_the_partition_is_given_back) {
     coast shore;
@@ -561,7 +637,8 @@ Test(poller, revoke__last_commit_never_answered__given_back_at_the_deadline) {
     REQUIRE_EQ(fake_kafka_seen(shore.kafka)->unassigns, 0);
     fake_env_advance(&shore.fake, 1 * ms);
     REQUIRE_EQ(fake_kafka_seen(shore.kafka)->unassigns, 1);
-    REQUIRE(fake_env_logged(&shore.fake, "not committed in time"));
+    REQUIRE(fake_env_logged(&shore.fake, "not committed in time topic=orders partition=0 offset=33"));
+    REQUIRE_EQ(uncommitted(&shore), 1);
     flow(&shore); /* the answer comes after all: to nobody */
     wf_committed result;
     REQUIRE(!take_committed(&shore, &result));
@@ -630,14 +707,6 @@ Test(poller, hold__one_partition_alone__and_before_the_assignment_too) {
     fake_env_tell(&shore.fake, MANAGER, WF_MSG_HOLD, &hold, sizeof hold);
     REQUIRE(!fake_kafka_is_held(shore.kafka, "orders", 0));
     finish(&shore);
-}
-
-static bool is_connected(coast *at) {
-    fake_sent sent;
-    wf_ask ask = {0};
-    fake_env_tell(&at->fake, EXPORTER, WF_MSG_GAUGES_ASK, &ask, sizeof ask);
-    REQUIRE(fake_env_take(&at->fake, WF_MSG_GAUGES_END, &sent));
-    return ((const wf_gauges_end *)sent.body)->metrics.is_connected;
 }
 
 Test(poller, broker__reached_until_librdkafka_says_otherwise__any_answer_brings_it_back_without_an_assignment) {

@@ -68,6 +68,7 @@ static void judge_failure(const sim_world *world) {
     case WEFT_EABANDONED:
     case WEFT_ESYSTEM:
     case WEFT_ETIMEOUT:
+    case WEFT_EUNCOMMITTED:
     default:
         sim_fail("the consumer stops: %s", weft_status_text(world->failure));
     }

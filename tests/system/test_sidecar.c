@@ -233,6 +233,23 @@ Test(sidecar, sigterm__a_worker_hangs__killed_status_3_and_it_is_named) {
     stage_close(&self.stage);
 }
 
+Test(sidecar, sigterm__last_commit_refused__status_5_and_it_is_named) {
+    static const int illegal_generation[] = {22, 22, 22, 22};
+    sidecar self;
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    if (!self.stage.mock) return; /* a real broker refuses nothing on demand */
+    stage_put(&self.stage, "k1", "ok");
+    run(&self, NULL, "--workers", "1", "--set", "commit.interval.ms=600000", NULL);
+    REQUIRE(await_begun(&self.stage, 1));
+    mock_fail(self.stage.mock, MOCK_OFFSET_COMMIT, illegal_generation, 4);
+    kill(self.pid, SIGTERM);
+    REQUIRE(wait_for(&self) == 5, "%s", self.text);
+    REQUIRE(strstr(self.text, "1 done, 0 given up, 0 abandoned"), "%s", self.text);
+    REQUIRE(strstr(self.text, "commit refused, not tried again topic="), "%s", self.text);
+    REQUIRE(strstr(self.text, "weft-sidecar: finished records of 1 partitions could not"), "%s", self.text);
+    stage_close(&self.stage);
+}
+
 Test(sidecar, second_signal__ends_at_once_with_4) {
     sidecar self = {0};
     STAGE_OPEN(&self.stage, STAGE_C, 0);

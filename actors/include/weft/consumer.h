@@ -88,8 +88,11 @@ WEFT_EXPORT void weft_consumer_request_stop(weft_consumer *consumer);
 /* Stop in order: refuse new work, finish what runs, commit, leave the group, end the threads. What runs has
  * `timeout_ms`; the last commit and leaving the group may take up to some six seconds more when the broker does not
  * answer. Blocks.
- * Returns: WEFT_OK; WEFT_ESTATE: it does not run; the reason of an earlier failure if there was one; otherwise
- * WEFT_EABANDONED: records were still running at the deadline (weft_consumer_abandoned() lists them). */
+ * Returns: WEFT_OK: all that was begun is done and committed; WEFT_ESTATE: it does not run; the reason of an earlier
+ * failure if there was one; otherwise WEFT_EABANDONED: records were still running at the deadline
+ * (weft_consumer_abandoned() lists them), or a thread did not end; otherwise WEFT_EUNCOMMITTED: finished records could
+ * not be committed, because the membership was over (and no other has begun since) or no broker answered;
+ * weft_consumer_error() says of how many partitions. */
 WEFT_EXPORT weft_status weft_consumer_stop(weft_consumer *consumer, int64_t timeout_ms);
 
 /* Stop fetching and starting records of a topic (NULL: all topics), or of one partition of it (-1: all), and go on

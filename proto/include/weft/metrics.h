@@ -161,6 +161,8 @@ typedef struct weft_system_metrics {
     weft_histogram drain_time;  /* of partitions that were taken away, until they were given back */
     uint64_t assignments;       /* rebalances that gave or took partitions */
     uint64_t lost;              /* times that partitions were lost without warning: they had another owner already */
+    uint32_t uncommitted;       /* partitions with something done that was not committed, for the membership is over or
+                                   nobody answered; forgotten at the next assignment */
     uint64_t fenced;       /* records that were still out when their partition had to go; their results don't count */
     uint64_t kafka_errors; /* that librdkafka told */
     uint64_t paused_ns;    /* time in which nothing was read because enough was queued */

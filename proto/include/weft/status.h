@@ -39,7 +39,8 @@ extern "C" {
     X(WEFT_ESTUCK, 12, "a handler did not end within its deadline")                                                    \
     X(WEFT_EABANDONED, 13, "stopped at the deadline; unfinished records were left to the next owner")                  \
     X(WEFT_ESYSTEM, 14, "the operating system refused a call")                                                         \
-    X(WEFT_ETIMEOUT, 15, "the deadline has passed")
+    X(WEFT_ETIMEOUT, 15, "the deadline has passed")                                                                    \
+    X(WEFT_EUNCOMMITTED, 16, "stopped; finished records could not be committed, and run again at the next owner")
 
 typedef enum weft_status {
 #define X(name, value, text) name = value,
