@@ -135,7 +135,7 @@ Test(bench, group__with_a_blank_in_its_name__is_new_for_each_run) {
     bench_program self;
     bench_open(&self, WEFT_BUILD_DIR);
     cr_expect_eq(bench_run(&self, "--num-messages 2000 --num-partitions 4 --modes async --async-group my%Bgroup "
-                                  "--repetitions 2 --stall-sec 1 --json-output %J"),
+                                  "--repetitions 2 --stall-sec 20 --json-output %J"),
                  0, "%s", bench_text(self.output));
     bench_close(&self);
 }
