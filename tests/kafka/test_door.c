@@ -136,7 +136,7 @@ Test(door, commit__metadata_too_long_for_one_partition__that_one_is_named_and_th
 }
 
 Test(door, commit__after_the_group_went_on_without_us__fenced) {
-    static const char *const settings[] = {"max.poll.interval.ms", "4000", NULL};
+    static const char *const settings[] = {"session.timeout.ms", "3600", "max.poll.interval.ms", "4000", NULL};
     scene it = given_topic(2, 200);
     door_member member;
     member_open(&member, bootstrap(), it.group, it.topic, NULL, settings);
