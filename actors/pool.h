@@ -41,7 +41,8 @@ typedef struct wf_pool_task {
 /* A line of standard error fits into one of the log, also when each of its bytes becomes a replacement of three. */
 enum { WF_POOL_TAIL_BYTES = 512, WF_POOL_LINE_BYTES = 1024, WF_POOL_FAILED_STARTS = 8 };
 
-#define WF_POOL_NOBODY UINT64_MAX /* what a descriptor that is no worker's belongs to */
+#define WF_POOL_NOBODY UINT64_MAX      /* what a descriptor that is no worker's belongs to */
+#define WF_POOL_GUARD (UINT64_MAX - 1) /* that of the guard has news: it has ended */
 
 typedef struct wf_pool_worker {
     uint32_t number;
@@ -101,7 +102,9 @@ typedef struct wf_pool {
     int directory_fd;                      /* the user's, locked; -1: none */
     uint8_t token[WF_WIRE_TOKEN_BYTES];
     int epoll_fd;
-    wf_guard guard; /* of the groups of spawned workers, from the first one on */
+    wf_guard guard;    /* of the groups of spawned workers, from the first one on */
+    bool guard_ended;  /* and is not buried yet */
+    uint64_t guard_ns; /* no new one before; 0: there was none yet */
     wf_pool_worker *workers;
     uint32_t worker_count;
     uint32_t last_task;
@@ -133,6 +136,8 @@ void wf_pool_give_back(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 
 /* --- pool_death.c */
 
+/* There is a guard that knows all groups, unless the last one is too young; one that has ended is buried. */
+void wf_pool_keep_guard(wf_pool *self, weft_env *env);
 /* Start the process of a vacant worker. */
 void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker);
 /* End a worker for this reason; its process is killed if it still runs. */

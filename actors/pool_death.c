@@ -20,6 +20,8 @@
 static const uint64_t healthy_ns = 10000000000;
 /* ZeroMQ notices the end of a connection in less than a millisecond; what is said after so long is not waited for. */
 static const uint64_t read_out_ns = 500000000;
+/* Between two guards: where somebody kills each, or none can be started, that is all it costs. */
+static const uint64_t guard_pause_ns = 1000000000;
 
 static const char *const causes[] = {
     [WEFT_END_EXIT] = "ended by itself",
@@ -106,10 +108,27 @@ static void note_failed_start(wf_pool *self, weft_env *env) {
     self->seen.is_held_back = wf_pool_is_broken(self);
 }
 
-static void open_guard(wf_pool *self, weft_env *env) {
-    if (self->guard.fd >= 0 || wf_guard_open(&self->guard) == WEFT_OK) return;
-    weft_env_log(env, WEFT_LOG_WARN, "no guard for what workers start: it would outlive us reason=\"%s\"",
-                 strerror(errno));
+static void bury_guard(wf_pool *self, weft_env *env) {
+    weft_env_log(env, WEFT_LOG_WARN, "the guard of what workers start has ended: another one is started pid=%d",
+                 (int)self->guard.pid);
+    epoll_ctl(self->epoll_fd, EPOLL_CTL_DEL, self->guard.fd, NULL); /* see wf_pool_close() */
+    wf_guard_close(&self->guard);
+    self->guard_ended = false;
+}
+
+void wf_pool_keep_guard(wf_pool *self, weft_env *env) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = WF_POOL_GUARD};
+    if (self->guard_ended) bury_guard(self, env);
+    if (self->guard.fd >= 0 || weft_env_now_ns(env) < self->guard_ns) return;
+    self->guard_ns = weft_env_now_ns(env) + guard_pause_ns;
+    if (wf_guard_open(&self->guard) != WEFT_OK) {
+        weft_env_log(env, WEFT_LOG_WARN, "no guard for what workers start: it would outlive us reason=\"%s\"",
+                     strerror(errno));
+        return;
+    }
+    epoll_ctl(self->epoll_fd, EPOLL_CTL_ADD, self->guard.fd, &event);
+    for (uint32_t i = 0; i < self->options.spawned; i++)
+        if (self->workers[i].child.pid) wf_guard_add(self->guard.fd, self->workers[i].child.pid);
 }
 
 void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
@@ -118,7 +137,7 @@ void wf_pool_start(wf_pool *self, weft_env *env, wf_pool_worker *worker) {
     open_progress(worker);
     if (wf_child_hear_ends())
         weft_env_log(env, WEFT_LOG_INFO, "SIGCHLD was ignored, and has its default now: the ends of workers are heard");
-    open_guard(self, env);
+    wf_pool_keep_guard(self, env);
     snprintf(socket, sizeof socket, "WEFT_SOCKET=%s", self->path);
     snprintf(id, sizeof id, "WEFT_WORKER=%s", worker->name);
     snprintf(progress, sizeof progress, "WEFT_PROGRESS_FD=%d", worker->progress ? WF_CHILD_SHARED_FD : -1);

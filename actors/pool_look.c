@@ -185,6 +185,12 @@ static uint64_t look_at_worker(wf_pool *self, weft_env *env, wf_pool_worker *wor
     return worker->state == WEFT_WORKER_LEAVING ? now_ns + 100 * ms : UINT64_MAX;
 }
 
+/* Returns when it wants to be looked at again. Workers that are started bring the first one. */
+static uint64_t look_at_guard(wf_pool *self, weft_env *env) {
+    if (self->guard_ns && (self->guard_ended || self->guard.fd < 0)) wf_pool_keep_guard(self, env);
+    return self->guard_ns && self->guard.fd < 0 ? self->guard_ns : UINT64_MAX;
+}
+
 /* One system call per turn, however many workers there are. */
 static bool hear_descriptors(wf_pool *self) {
     struct epoll_event events[32];
@@ -192,6 +198,10 @@ static bool hear_descriptors(wf_pool *self) {
     bool any = false;
     for (int i = 0; i < count; i++) {
         if (events[i].data.u64 == WF_POOL_NOBODY) continue;
+        if (events[i].data.u64 == WF_POOL_GUARD) {
+            self->guard_ended = any = true;
+            continue;
+        }
         self->workers[events[i].data.u64].stirred = any = true;
     }
     return any;
@@ -208,6 +218,7 @@ void wf_pool_look(wf_pool *self, weft_env *env) {
         self->tick_ns = self->ping_ns = now_ns;
         self->ping++;
     }
+    next_ns = earlier(next_ns, look_at_guard(self, env));
     look_at_fences(self, env);
     if (!self->stopping) look_at_stale(self, env);
     for (uint32_t i = 0; i < self->worker_count; i++)

@@ -7,6 +7,7 @@
  * Invariants:
  * 1. It holds nothing of ours but its end of the connection; when ours is closed everywhere, it acts and ends.
  * 2. Nothing waits for it: where it is gone or does not read, what is said to it is dropped.
+ * 3. Its end of the connection is nobody else's: when ours has news, it is gone, and a new one is told all again.
  */
 #ifndef WF_GUARD_H
 #define WF_GUARD_H

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -274,6 +275,55 @@ Test(sidecar, killed__with_a_worker_that_hangs_and_one_that_is_stopped__all_are_
     kill(self.pid, SIGKILL);
     REQUIRE_EQ(wait_for(&self), 128 + SIGKILL);
     REQUIRE(await_all_gone(&self.stage));
+    stage_close(&self.stage);
+}
+
+/* The guard that a process has, 0: none. */
+static pid_t guard_of(pid_t parent) {
+    pid_t found = 0;
+    DIR *processes = opendir("/proc");
+    MUST(processes, "no /proc");
+    for (const struct dirent *entry; (entry = readdir(processes));) {
+        char path[300], name[16] = "", text[512] = "";
+        int its_parent = 0;
+        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file) (void)!fread(name, 1, sizeof "weft-guard", file);
+        if (file) fclose(file);
+        if (strcmp(name, "weft-guard") != 0) continue;
+        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        if ((file = fopen(path, "r"))) (void)!fread(text, 1, sizeof text - 1, file);
+        if (file) fclose(file);
+        const char *behind_name = strrchr(text, ')');
+        if (behind_name && sscanf(behind_name, ") %*c %d", &its_parent) == 1 && its_parent == parent)
+            found = (pid_t)atoi(entry->d_name);
+    }
+    closedir(processes);
+    return found;
+}
+
+/* What a worker has started outlives nobody, though the guard that was told of it is dead. */
+Test(sidecar, guard__killed__is_buried_and_another_one_knows_what_lives) {
+    sidecar self;
+    char command[800];
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    stage_put(&self.stage, "k1", "hang 9");
+    snprintf(command, sizeof command, "sleep 1000 & exec env %s", self.stage.command);
+    run(&self, command, "--workers", "1", NULL);
+    REQUIRE(await_begun(&self.stage, 1));
+    pid_t group = trail_get(self.stage.file, 0).pid, before, after = 0;
+    for (int turn = 0; turn < 2; turn++) {
+        REQUIRE((before = guard_of(self.pid)));
+        kill(before, SIGKILL);
+        for (int i = 0; i < 1000 && !(is_gone(before) && (after = guard_of(self.pid))); i++) pause_ms(5);
+        REQUIRE(is_gone(before) && after && after != before, "guards %d, %d", (int)before, (int)after);
+    }
+    pause_ms(100); /* to be told */
+    kill(self.pid, SIGKILL);
+    REQUIRE_EQ(wait_for(&self), 128 + SIGKILL);
+    for (int i = 0; i < 400 && !is_gone(-group); i++) pause_ms(5);
+    REQUIRE(is_gone(-group));
+    REQUIRE(strstr(self.text, "the guard of what workers start has ended"), "%s", self.text);
     stage_close(&self.stage);
 }
 
