@@ -64,8 +64,19 @@ static void must_not_be_less(struct checker *checker, wf_option_id id, wf_option
             least);
 }
 
+/* Was a value of it refused? That is told, and whoever made that mistake has not forgotten the option. */
+static bool is_refused(const struct checker *checker, wf_option_id id) {
+    for (size_t i = 0; i < checker->config->problem_count; i++)
+        if (strcmp(checker->config->problems[i].name, wf_option_table[id].name) == 0) return true;
+    return false;
+}
+
+static bool is_given(const struct checker *checker, wf_option_id id) {
+    return *wf_config_text(checker->config, id) != '\0' || is_refused(checker, id);
+}
+
 static void must_be_given(struct checker *checker, wf_option_id id, const char *hint) {
-    if (*wf_config_text(checker->config, id) != '\0') return;
+    if (is_given(checker, id)) return;
     fprintf(complain(checker, wf_option_table[id].name), "must be set%s\n", hint);
 }
 
@@ -224,7 +235,7 @@ static void check_without_effect(struct checker *checker) {
 
 static void check_workers(struct checker *checker) {
     if (choice(checker, WF_OPTION_ID_engine) != WF_ENGINE_PROCESS) return;
-    bool command = *wf_config_text(checker->config, WF_OPTION_ID_worker_command) != '\0';
+    bool command = is_given(checker, WF_OPTION_ID_worker_command);
     int64_t workers = number(checker, WF_OPTION_ID_workers), attached = number(checker, WF_OPTION_ID_worker_attach_max);
     if (!command && attached == 0)
         fprintf(complain(checker, "worker.command"),

@@ -223,6 +223,28 @@ Test(config, new__nothing_set__defaults_and_what_must_be_set) {
     weft_config_free(&config);
 }
 
+/* Whoever gave a wrong value has not forgotten it: one mistake, one line. */
+Test(config, check__a_value_that_was_refused__is_not_missing_too) {
+    weft_config *config = given_whole_config();
+    cr_assert_eq(weft_config_set(config, "engine", "process"), WEFT_OK);
+    cr_assert_eq(weft_config_set(config, "workers", "2"), WEFT_OK);
+    cr_assert_neq(weft_config_set(config, "worker.command", "two\nlines"), WEFT_OK);
+    char *problems = weft_config_problems(config), *end = problems ? strchr(problems, '\n') : NULL;
+    cr_assert(end && end[1] == '\0' && strstr(problems, "worker.command") != NULL, "%s", problems);
+    free(problems);
+    cr_assert_eq(weft_config_set(config, "worker.command", NULL), WEFT_OK);
+    cr_assert_eq(weft_config_check(config), WEFT_ECONFIG);
+    weft_config_free(&config);
+
+    config = given_config();
+    cr_assert_eq(weft_config_set(config, "topics", "orders"), WEFT_OK);
+    cr_assert_neq(weft_config_set(config, "bootstrap.servers", "a\nb"), WEFT_OK);
+    problems = weft_config_problems(config);
+    cr_assert(problems && strstr(problems, "must be set") == NULL, "%s", problems);
+    free(problems);
+    weft_config_free(&config);
+}
+
 Test(config, set__invalid__answers_at_once_and_keeps_the_problem) {
     weft_config *config = given_whole_config();
 
