@@ -173,7 +173,8 @@ static weft_status fail(const wf_pool *self, weft_status status, const char *wha
 }
 
 /* The directory that the user names: ours alone, and held by this consumer as long as it lives. The lock goes with the
- * descriptor, so whoever was killed holds none. */
+ * descriptor, so whoever was killed holds none. That it is held by another is the only reason against it that goes by
+ * itself: all others are mistakes of the configuration. */
 static weft_status take_directory(wf_pool *self) {
     const char *directory = self->options.directory;
     struct stat info;
@@ -181,12 +182,12 @@ static weft_status take_directory(wf_pool *self) {
         errno = ENAMETOOLONG;
         return fail(self, WEFT_ECONFIG, "worker.directory", directory);
     }
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST) return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) return fail(self, WEFT_ECONFIG, "worker.directory", directory);
     self->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (self->directory_fd < 0 || fstat(self->directory_fd, &info) != 0)
-        return fail(self, WEFT_ESYSTEM, "worker.directory", directory);
-    if (info.st_uid != geteuid() || (info.st_mode & 077)) {
-        errno = EPERM; /* whoever may write there could put a socket of his own in our place */
+        return fail(self, WEFT_ECONFIG, "worker.directory", directory);
+    if (info.st_uid != geteuid() || (info.st_mode & 0777) != 0700) {
+        errno = EPERM; /* whoever may write there could put a socket of his own in our place; we have to */
         return fail(self, WEFT_ECONFIG, "worker.directory must be ours, with mode 0700:", directory);
     }
     /* Two would take the socket from each other. Where there are no locks, nobody can know. */
@@ -231,6 +232,12 @@ static weft_status choose_path(wf_pool *self) {
     return WEFT_OK;
 }
 
+/* What the place does not allow is a mistake of whoever chose it. */
+static weft_status blame(const wf_pool *self, weft_status status) {
+    bool chosen = *self->options.directory && *self->token_path;
+    return chosen && status == WEFT_ESYSTEM ? WEFT_ECONFIG : status;
+}
+
 static weft_status open_socket(wf_pool *self) {
     size_t count = self->options.user_count;
     uid_t *users = calloc(count + 1, sizeof *users);
@@ -240,7 +247,7 @@ static weft_status open_socket(wf_pool *self) {
         if (!wf_user_find(self->options.users[i], &users[i]))
             errno = EINVAL, status = fail(self, WEFT_ECONFIG, "worker.users: no such user", self->options.users[i]);
     if (status == WEFT_OK && wf_peers_open(self->path, WF_WIRE_READ_MAX, users, count, &self->peers) != WEFT_OK)
-        status = fail(self, WEFT_ESYSTEM, "no socket for workers at", self->path);
+        status = fail(self, blame(self, WEFT_ESYSTEM), "no socket for workers at", self->path);
     free(users);
     return status;
 }
@@ -254,7 +261,7 @@ static weft_status write_token(wf_pool *self) {
     int fd = open(self->token_path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
     bool written = fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1;
     if (fd >= 0) close(fd);
-    return written ? WEFT_OK : fail(self, WEFT_ESYSTEM, "can't write", self->token_path);
+    return written ? WEFT_OK : fail(self, blame(self, WEFT_ESYSTEM), "can't write", self->token_path);
 }
 
 static void clean_up(wf_pool *self) {

@@ -218,7 +218,7 @@ static int process(const task *job, weft_config *config) {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     weft_consumer_free(&consumer);
-    if (reason == WEFT_ECONFIG) return MISUSED; /* worker.directory is somebody else's, a key in a pipe is none */
+    if (reason == WEFT_ECONFIG) return MISUSED; /* worker.directory can't be used, a key in a pipe is none */
     if (reason != WEFT_OK) return FAILED;
     if (stopped == WEFT_EUNCOMMITTED) return UNCOMMITTED;
     return abandoned ? ABANDONED : stopped == WEFT_OK ? 0 : FAILED;

@@ -141,6 +141,48 @@ Test(worker_peers, attached__two_come_one_is_killed__the_other_goes_on_and_both_
     end(&self);
 }
 
+/* What a start says that has to fail because of its directory. */
+static weft_status try_directory(const stage *scene, const char *directory) {
+    const char *settings[] = {"engine", "process", "worker.attach.max", "1", "worker.directory", directory, NULL};
+    weft_status status = WEFT_OK;
+    char *error;
+    harness_plan plan = stage_plan(scene, settings);
+    harness *under_test = harness_try(&plan, &status, &error);
+    MUST(!under_test && strstr(error, directory), "it is not told what is wrong with it");
+    free(error);
+    return status;
+}
+
+/* A mistake of the configuration, which no restart mends. */
+Test(worker_peers, directory__that_cannot_be_used__is_a_mistake_of_the_configuration) {
+    stage scene;
+    char base[] = "/tmp/weft-workers-XXXXXX", path[100], inside[120];
+    STAGE_OPEN(&scene, STAGE_C, 0);
+    MUST(mkdtemp(base), "no directory");
+    snprintf(path, sizeof path, "%s/missing/parent", base);
+    REQUIRE_EQ(try_directory(&scene, path), WEFT_ECONFIG);
+    snprintf(path, sizeof path, "%s/file", base);
+    FILE *file = fopen(path, "w");
+    MUST(file && fclose(file) == 0, "no file");
+    REQUIRE_EQ(try_directory(&scene, path), WEFT_ECONFIG);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/mode", base);
+    static const mode_t modes[] = {0755, 0701, 0500, 0300};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        MUST(mkdir(path, 0700) == 0 && chmod(path, modes[i]) == 0, "no directory");
+        REQUIRE(try_directory(&scene, path) == WEFT_ECONFIG, "mode %o", (unsigned)modes[i]);
+        rmdir(path);
+    }
+    MUST(mkdir(path, 0700) == 0, "no directory");
+    snprintf(inside, sizeof inside, "%s/workers", path);
+    MUST(mkdir(inside, 0700) == 0, "no directory");
+    REQUIRE_EQ(try_directory(&scene, path), WEFT_ECONFIG);
+    rmdir(inside);
+    rmdir(path);
+    REQUIRE(rmdir(base) == 0);
+    stage_close(&scene);
+}
+
 /* A second one would take the socket away, and leave nothing behind for the first one when it ends. */
 Test(worker_peers, directory__of_another_consumer__refused_and_that_one_goes_on) {
     enum { RECORDS = 1000 };

@@ -73,7 +73,8 @@ WEFT_EXPORT weft_status weft_consumer_subscribe(weft_consumer *consumer, weft_ac
  * program's own are then its own to wait for. A handler of SIGCHLD stays, and must not wait for any child, waitpid(-1).
  * Returns: WEFT_OK; WEFT_ELIMIT: more threads, sockets or descriptors than this machine allows; WEFT_ECONFIG:
  * worker.directory can't be used, or a key that came through a pipe; WEFT_ESYSTEM: metrics.port is in use, or not
- * allowed; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor of the program's own returned. */
+ * allowed, or another consumer has worker.directory at the time; WEFT_ENOMEM; WEFT_ESTATE; what the init of an actor
+ * of the program's own returned. */
 WEFT_EXPORT weft_status weft_consumer_start(weft_consumer *consumer);
 
 /* Wait until somebody asks for a stop, or the consumer fails, or `timeout_ms` passed (-1: no limit). Blocks. It stops
