@@ -301,8 +301,7 @@ static void on_log(weft_env *env, const wf_pool_worker *worker, const wf_wire_he
     wf_utf8_clean(line, sizeof line, text, count);
     for (char *c = line; *c; c++)
         if (*c == '"') *c = ' ';
-    weft_log_level level = header->count > WEFT_LOG_DEBUG ? WEFT_LOG_DEBUG : (weft_log_level)header->count;
-    weft_env_log(env, level, "worker says worker=%s text=\"%s\"", worker->name, line);
+    weft_env_log(env, (weft_log_level)header->count, "worker says worker=%s text=\"%s\"", worker->name, line);
 }
 
 static void on_frame(wf_pool *self, weft_env *env, wf_pool_worker *worker, const wf_wire_header *header,
@@ -339,7 +338,8 @@ static void on_message(wf_pool *self, weft_env *env, const wf_peer_id *from, con
     wf_pool_worker *worker = find(self, from);
     bool fits = bytes <= WF_WIRE_FRAME_MAX;
     if (!fits) why = "a frame of more than 524288 bytes";
-    bool readable = frame && fits && wf_wire_open(frame, bytes, &header, &why) == WEFT_OK;
+    bool readable = frame && fits && wf_wire_open(frame, bytes, &header, &why) == WEFT_OK &&
+                    wf_wire_check_worker(&header, bytes, &why) == WEFT_OK;
     /* What a dying worker finished before it died still counts; what a condemned one says does not. */
     if (worker && worker->state == WEFT_WORKER_ENDING && worker->cause == WEFT_END_HOSTILE) return;
     if (readable && header.type == WF_WIRE_HELLO) {

@@ -29,6 +29,20 @@ weft_status wf_wire_open(const void *frame, size_t bytes, wf_wire_header *ret_he
     return WEFT_OK;
 }
 
+weft_status wf_wire_check_worker(const wf_wire_header *header, size_t bytes, const char **ret_why) {
+    size_t behind = bytes - WF_WIRE_HEADER_BYTES;
+    bool is_log = header->type == WF_WIRE_LOG, is_pong = header->type == WF_WIRE_PONG;
+    bool is_hello = header->type == WF_WIRE_HELLO, is_bye = header->type == WF_WIRE_BYE;
+    if (header->type == WF_WIRE_DONE) return WEFT_OK;
+    if (!is_hello && !is_bye && !is_pong && !is_log) return bad(ret_why, "a frame that only weft sends");
+    if (header->count != 0 && !is_log) return bad(ret_why, "has a count where zero must be");
+    if (header->task != 0 && !is_pong) return bad(ret_why, "has a task where zero must be");
+    if (behind != 0 && (is_pong || is_bye)) return bad(ret_why, "has bytes behind its header");
+    if (is_log && header->count > WF_WIRE_LEVEL_MAX) return bad(ret_why, "LOG has a level above 3");
+    if (is_log && behind > WF_WIRE_LINE_MAX) return bad(ret_why, "LOG has a line of more than 4096 bytes");
+    return WEFT_OK;
+}
+
 weft_status wf_wire_read_hello(const void *frame, size_t bytes, wf_wire_hello *ret_hello,
                                char ret_name[WF_WIRE_NAME_MAX + 1], const char **ret_why) {
     if (bytes < WF_WIRE_HEADER_BYTES + WF_WIRE_HELLO_BYTES) return bad(ret_why, "HELLO is too short");
@@ -41,6 +55,7 @@ weft_status wf_wire_read_hello(const void *frame, size_t bytes, wf_wire_hello *r
     ret_name[rest] = '\0';
     for (size_t i = 0; i < rest; i++)
         if (ret_name[i] < 0x21 || ret_name[i] > 0x7e) return bad(ret_why, "HELLO has a name that is not plain ASCII");
+    if (ret_hello->version_low == 0) return bad(ret_why, "HELLO offers version 0, which there is not");
     if (ret_hello->flags > WF_WIRE_HAS_PROGRESS) return bad(ret_why, "HELLO has unknown flags");
     return WEFT_OK;
 }

@@ -28,6 +28,7 @@ enum {
     WF_WIRE_NAME_MAX = 64,      /* of a worker */
     WF_WIRE_REASON_MAX = 255,   /* of a failure */
     WF_WIRE_LINE_MAX = 4096,    /* of a log */
+    WF_WIRE_LEVEL_MAX = 3,      /* of a log */
     WF_WIRE_RECORDS_MAX = 1024, /* in one WORK */
     WF_WIRE_FRAME_MAX = 524288, /* that a worker may send: a DONE whose records all failed is smaller */
     WF_WIRE_READ_MAX = 4194304, /* what is larger is not read: ZeroMQ closes the connection, and says nothing */
@@ -111,6 +112,10 @@ static inline uint64_t wf_wire_progress(uint32_t task, uint32_t index) {
 
 /* The header of a frame, checked: WEFT_OK, or WEFT_EINVAL and why. */
 weft_status wf_wire_open(const void *frame, size_t bytes, wf_wire_header *ret_header, const char **ret_why);
+
+/* Of a frame that a worker sent: does it have what its type has, and nothing else? Entries and names are for those who
+ * read them. WEFT_OK, or WEFT_EINVAL and why. */
+weft_status wf_wire_check_worker(const wf_wire_header *header, size_t bytes, const char **ret_why);
 
 /* HELLO; the name ends with a NUL, and has printable ASCII only. */
 weft_status wf_wire_read_hello(const void *frame, size_t bytes, wf_wire_hello *ret_hello,

@@ -263,7 +263,8 @@ static void on_log(parent *self, const wf_wire_header *header, const void *frame
     const char *text = wf_wire_text(frame, bytes, &count);
     if (count > WF_WIRE_LINE_MAX)
         parent_fail(self, RULE_LOG, "expected at most %d bytes in a LOG, got %zu", WF_WIRE_LINE_MAX, count);
-    if (header->count > 3) parent_fail(self, RULE_LOG, "expected a level from 0 to 3 in a LOG, got %u", header->count);
+    if (header->count > WF_WIRE_LEVEL_MAX)
+        parent_fail(self, RULE_LOG, "expected a level from 0 to 3 in a LOG, got %u", header->count);
     if (!is_utf8(text, count)) parent_fail(self, RULE_LOG, "expected UTF-8 in a LOG");
     memcpy(self->log, text, count);
     self->log[count] = '\0';
@@ -305,6 +306,8 @@ static int take(parent *self, const wf_peer_id *from, const void *frame, size_t 
         self->byes++;
     else
         parent_fail(self, RULE_FRAME, "expected no frame of type %d, which only weft sends", type);
+    if (wf_wire_check_worker(&header, bytes, &why) != WEFT_OK)
+        parent_fail(self, RULE_FRAME, "expected a frame of the page, got one of type %d that %s", type, why);
     return type;
 }
 

@@ -63,6 +63,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         WF_CHECK(why != NULL);
         return 0;
     }
+    weft_status status = wf_wire_check_worker(&header, size, &why);
+    WF_CHECK(status == WEFT_OK || why != NULL);
+    if (status == WEFT_OK && header.type == WF_WIRE_LOG)
+        WF_CHECK(size <= WF_WIRE_HEADER_BYTES + WF_WIRE_LINE_MAX && header.count <= WF_WIRE_LEVEL_MAX);
     if (header.type == WF_WIRE_HELLO && wf_wire_read_hello(data, size, &hello, name, &why) == WEFT_OK)
         touch(name, strlen(name));
     if (header.type == WF_WIRE_WELCOME) wf_wire_read_welcome(data, size, &welcome, &why);

@@ -49,6 +49,7 @@ typedef enum mistake {
     PONG_LATE,
     PONG_OF_ANOTHER,
     PONG_UNASKED,
+    PONG_WITH_BYTES,
     NO_LOG,
     LONG_LOG,
     DEAF_TO_CANCEL,
@@ -101,6 +102,7 @@ static const char *const names[MISTAKES] = {
     [PONG_LATE] = "pong_late",
     [PONG_OF_ANOTHER] = "pong_of_another",
     [PONG_UNASKED] = "pong_unasked",
+    [PONG_WITH_BYTES] = "pong_with_bytes",
     [NO_LOG] = "no_log",
     [LONG_LOG] = "long_log",
     [DEAF_TO_CANCEL] = "deaf_to_cancel",
@@ -168,7 +170,7 @@ static void on_ping(uint32_t number) {
         late_number = number;
         return;
     }
-    say(WF_WIRE_PONG, 0, made == PONG_OF_ANOTHER ? number + 1 : number, "", 0);
+    say(WF_WIRE_PONG, 0, made == PONG_OF_ANOTHER ? number + 1 : number, "x", made == PONG_WITH_BYTES);
     if (made == PONG_UNASKED) say(WF_WIRE_PONG, 0, number + 1, "", 0);
 }
 

@@ -108,6 +108,7 @@ static const row rows[] = {
     {"pong_late", "ping_at_work", 9},
     {"pong_of_another", "pings", 9},
     {"pong_unasked", "pings", 9},
+    {"pong_with_bytes", "pings", 1},
     {"no_log", "log", 8},
     {"long_log", "log", 16},
     {"deaf_to_cancel", "cancel_running", 10},

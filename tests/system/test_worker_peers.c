@@ -260,7 +260,7 @@ typedef struct rudeness {
     const char *name;
     bool greets; /* says a right HELLO first */
     size_t bytes;
-    uint8_t frame[512];
+    uint8_t frame[WF_WIRE_HEADER_BYTES + WF_WIRE_LINE_MAX + 1];
 } rudeness;
 
 static size_t put(uint8_t *frame, wf_wire_type type, uint32_t count, uint32_t task, size_t more) {
@@ -296,6 +296,26 @@ static size_t make_rudenesses(const meeting *self, rudeness *list) {
     at = &list[count++];
     *at = (rudeness){.name = "what only weft says", .greets = true};
     at->bytes = put(at->frame, WF_WIRE_WORK, 1, 1, WF_WIRE_RECORD_BYTES);
+    at = &list[count++];
+    *at = (rudeness){.name = "hello with a count"};
+    at->bytes = put_hello(self, at->frame, "x");
+    at->frame[8] = 5;
+    at = &list[count++];
+    *at = (rudeness){.name = "hello of version 0"};
+    at->bytes = put_hello(self, at->frame, "x");
+    at->frame[16] = 0;
+    at = &list[count++];
+    *at = (rudeness){.name = "log of level 9", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_LOG, 9, 0, 5);
+    at = &list[count++];
+    *at = (rudeness){.name = "log of 4,097 bytes", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_LOG, 1, 0, WF_WIRE_LINE_MAX + 1);
+    at = &list[count++];
+    *at = (rudeness){.name = "pong with bytes behind", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_PONG, 0, 1, 1);
+    at = &list[count++];
+    *at = (rudeness){.name = "bye with bytes behind", .greets = true};
+    at->bytes = put(at->frame, WF_WIRE_BYE, 0, 0, 1);
     return count;
 }
 
@@ -312,7 +332,7 @@ Test(worker_peers, hostile__each_kind_of_frame__dropped_and_counted_while_the_wo
     const char *settings[] = {"workers", "1", NULL};
     meeting self;
     trail_verdict verdict;
-    rudeness list[16];
+    rudeness list[24];
     begin(&self, 20, settings);
     REQUIRE(await_workers(&self, 1));
     size_t count = make_rudenesses(&self, list);
@@ -332,6 +352,26 @@ Test(worker_peers, hostile__each_kind_of_frame__dropped_and_counted_while_the_wo
     stage_fill(&self.stage, RECORDS, 40);
     finish(&self, RECORDS, &verdict);
     REQUIRE_EQ(verdict.begun, RECORDS);
+    end(&self);
+}
+
+Test(worker_peers, pong_unasked_and_bye_twice__mean_nothing) {
+    const char *settings[] = {"worker.command", "", NULL};
+    meeting self;
+    uint8_t frame[256];
+    begin(&self, 0, settings);
+    wf_peer *peer = connect_to(&self);
+    wf_peer_send(peer, frame, put_hello(&self, frame, "odd"));
+    REQUIRE_EQ(next_type(peer), WF_WIRE_WELCOME);
+    for (uint32_t number = 0; number < 3; number++)
+        wf_peer_send(peer, frame, put(frame, WF_WIRE_PONG, 0, 4000000000 + number, 0));
+    for (int i = 0; i < 3; i++) wf_peer_send(peer, frame, put(frame, WF_WIRE_BYE, 0, 0, 0));
+    REQUIRE_EQ(next_type(peer), WF_WIRE_BYE);
+    REQUIRE_EQ(next_type(peer), 0);
+    REQUIRE_EQ(rejected(&self), 0);
+    wf_peer_close(&peer);
+    REQUIRE_EQ(harness_stop(self.under_test, 10000), WEFT_OK);
+    harness_free(&self.under_test);
     end(&self);
 }
 

@@ -168,6 +168,7 @@ static bool is_refused(const uint8_t *bytes, size_t count) {
     char name[WF_WIRE_NAME_MAX + 1];
     const char *why, *reason;
     if (wf_wire_open(bytes, count, &header, &why) != WEFT_OK) return true;
+    if (wf_wire_check_worker(&header, count, &why) != WEFT_OK) return true;
     if (header.type == WF_WIRE_HELLO) return wf_wire_read_hello(bytes, count, &hello, name, &why) != WEFT_OK;
     if (header.type != WF_WIRE_DONE) return false;
     wf_wire_read_done(&reader, &header, bytes, count);
@@ -189,8 +190,23 @@ Test(wire, golden__frames_that_break_a_rule__are_refused) {
         free(bytes);
         free(exact);
     }
-    REQUIRE(index > 15);
+    REQUIRE(index > 30);
     json_decref(frames);
+}
+
+/* A line and a level at their limits, and what means something else at each side. */
+Test(wire, worker_frames__as_long_as_they_may_be__are_taken) {
+    uint8_t frame[WF_WIRE_HEADER_BYTES + WF_WIRE_LINE_MAX + 1] = {0};
+    for (uint32_t level = 0; level <= WF_WIRE_LEVEL_MAX; level++) {
+        wf_wire_put_header(frame, WF_WIRE_LOG, level, 0);
+        REQUIRE(!is_refused(frame, WF_WIRE_HEADER_BYTES));
+        REQUIRE(!is_refused(frame, WF_WIRE_HEADER_BYTES + WF_WIRE_LINE_MAX));
+        REQUIRE(is_refused(frame, WF_WIRE_HEADER_BYTES + WF_WIRE_LINE_MAX + 1));
+    }
+    wf_wire_put_header(frame, WF_WIRE_PONG, 0, UINT32_MAX);
+    REQUIRE(!is_refused(frame, WF_WIRE_HEADER_BYTES));
+    wf_wire_put_header(frame, WF_WIRE_BYE, 0, 0);
+    REQUIRE(!is_refused(frame, WF_WIRE_HEADER_BYTES));
 }
 
 /* What a worker does with a WORK. */
