@@ -22,30 +22,35 @@ static const char script[] = "trap '' HUP INT TERM QUIT\n"
                              "        groups=\"${groups%% $group *} ${groups#* $group }\" ;; esac ;;\n"
                              "    esac\n"
                              "done\n"
-                             "for group in $groups; do kill -KILL -\"$group\"; done 2>/dev/null\n";
+                             "for group in $groups; do kill -KILL -\"$group\"; done 2>/dev/null\n"
+                             "[ -z \"$1\" ] || { rm -f \"$1/workers\" \"$1/token\"; rmdir \"$1\"; }\n";
+
+typedef struct post {
+    int fd;
+    const char *directory;
+} post;
 
 /* Runs in the child, in the parent's memory: system calls only. */
 static void become(const void *argument) {
-    int fd = *(const int *)argument;
-    char *const arguments[] = {(char *)(uintptr_t) "weft-guard", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script,
-                               NULL};
+    const post *self = argument;
+    const char *const words[] = {"weft-guard", "-c", script, "weft-guard", self->directory, NULL};
     char *const environment[] = {NULL};
     sigset_t none;
     sigemptyset(&none);
     setsid();
-    dup2(fd, STDIN_FILENO);
+    dup2(self->fd, STDIN_FILENO);
     int null = open("/dev/null", O_WRONLY);
     if (null >= 0) dup2(null, STDOUT_FILENO);
     if (null >= 0) dup2(null, STDERR_FILENO); /* whoever reads ours to its end must not wait for the guard */
     close_range(3, ~0U, 0);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execve("/bin/sh", arguments, environment);
+    execve("/bin/sh", (char *const *)(uintptr_t)words, environment);
 }
 
-weft_status wf_guard_open(wf_guard *ret_guard) {
+weft_status wf_guard_open(const char *directory, wf_guard *ret_guard) {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) return WEFT_ELIMIT;
-    pid_t pid = wf_child_birth(become, &fds[1]);
+    pid_t pid = wf_child_birth(become, &(post){fds[1], directory});
     int error = errno;
     close(fds[1]);
     if (pid < 0) {

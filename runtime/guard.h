@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A small process beside us that outlives us by a moment: it is told of process groups, and kills those that are left
- * when we are gone, however we went. The parent-death signal reaches only the process that was started, not what that
- * one has started in turn (a worker behind a shell).
+ * when we are gone, however we went, and removes the directory that we made. The parent-death signal reaches only the
+ * process that was started, not what that one has started in turn (a worker behind a shell).
  *
  * Invariants:
  * 1. It holds nothing of ours but its end of the connection; when ours is closed everywhere, it acts and ends.
@@ -21,8 +21,9 @@ typedef struct wf_guard {
     int fd; /* to it, -1: there is none */
 } wf_guard;
 
-/* WEFT_ELIMIT, WEFT_ESYSTEM: errno says why. */
-weft_status wf_guard_open(wf_guard *ret_guard);
+/* `directory`: removed after us, with the socket `workers` and the file `token` in it; "": none.
+ * WEFT_ELIMIT, WEFT_ESYSTEM: errno says why. */
+weft_status wf_guard_open(const char *directory, wf_guard *ret_guard);
 /* Groups that it still knows live on. */
 void wf_guard_close(wf_guard *guard);
 

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -446,5 +447,33 @@ Test(sidecar, command__a_name_that_a_shell_would_not_take_for_a_program__is_one)
         REQUIRE(says(&self, directory, names[i]), "%s", names[i]);
     snprintf(remove, sizeof remove, "rm -r %s", directory);
     REQUIRE(system(remove) == 0);
+    stage_close(&self.stage);
+}
+
+static bool is_empty(const char *directory) {
+    glob_t found;
+    char pattern[100];
+    snprintf(pattern, sizeof pattern, "%s/weft-*", directory);
+    bool empty = glob(pattern, 0, NULL, &found) == GLOB_NOMATCH;
+    globfree(&found);
+    return empty;
+}
+
+Test(sidecar, killed__with_a_socket_directory_of_its_own__nothing_is_left_of_it) {
+    sidecar self = {0};
+    char base[] = "/tmp/weft-sidecar-XXXXXX", pattern[100];
+    glob_t found = {0};
+    REQUIRE(mkdtemp(base));
+    STAGE_OPEN(&self.stage, STAGE_C, 0);
+    setenv("XDG_RUNTIME_DIR", base, 1);
+    run(&self, NULL, "--workers", "0", "--set", "worker.attach.max=1", NULL);
+    snprintf(pattern, sizeof pattern, "%s/weft-*/token", base);
+    for (int i = 0; i < PATIENCE_MS / 5 && glob(pattern, 0, NULL, &found) != 0; i++) pause_ms(5);
+    REQUIRE_EQ(found.gl_pathc, 1);
+    globfree(&found);
+    kill(self.pid, SIGKILL);
+    REQUIRE_EQ(wait_for(&self), 128 + SIGKILL);
+    for (int i = 0; i < PATIENCE_MS / 5 && !is_empty(base); i++) pause_ms(5);
+    REQUIRE(rmdir(base) == 0, "something was left behind in %s", base);
     stage_close(&self.stage);
 }
