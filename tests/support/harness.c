@@ -297,6 +297,16 @@ void harness_describe(harness *under_test, char *ret_text, size_t text_bytes) {
              of->retried, of->is_paused, of->wakes, of->workers, of->workers_busy,
              of->pool.by_state[WEFT_WORKER_READY], of->pool.records_held, of->pool.starts, of->pool.frames_rejected,
              of->commits, of->commit_failures, of->kafka_errors);
+    for (size_t i = 0; i < metrics->partition_count; i++) {
+        const weft_partition_metrics *each = &metrics->partitions[i];
+        size_t used = strlen(ret_text);
+        if (each->true_lag == 0 && each->committed == each->frontier) continue;
+        snprintf(ret_text + used, text_bytes - used,
+                 "; partition=%d epoch=%u frontier=%" PRId64 " committed=%" PRId64 " end=%" PRId64 " gaps=%" PRIu64
+                 " queued=%" PRIu64 " in_flight=%" PRIu64 " blocking=%" PRId64 " held=%d",
+                 each->partition, each->epoch, each->frontier, each->committed, each->log_end, each->gap_count,
+                 each->queued, each->in_flight, each->blocking_offset, each->held);
+    }
     free(metrics);
 }
 
