@@ -49,7 +49,8 @@ typedef struct door {
     wf_kafka_topics topics;
     bool unanswered; /* librdkafka waits for assign() or unassign() */
     bool closing, closed, closed_told;
-    bool backs_off; /* fetch.queue.backoff.ms exists: no fetcher stalls, wake() has nothing to do */
+    bool backs_off;  /* fetch.queue.backoff.ms exists: no fetcher stalls, wake() has nothing to do */
+    bool one_by_one; /* batches could lose records */
     /* During consume(). */
     const wf_kafka_sink *sink;
     void *context;
@@ -300,12 +301,21 @@ static void park_withheld(door *self) {
 
 /* --- records */
 
-/* One batch of at most `max_records`; false: there was none. *ret_full: the queue may hold more. */
+static size_t read_queue(door *self, size_t room) {
+    if (!self->one_by_one) {
+        ssize_t read = rd_kafka_consume_batch_queue(self->records, 0, self->ahead, room);
+        return read > 0 ? (size_t)read : 0;
+    }
+    size_t count = 0;
+    while (count < room && (self->ahead[count] = rd_kafka_consume_queue(self->records, 0)) != NULL) count++;
+    return count;
+}
+
+/* At most `max_records`; false: there was none. *ret_full: the queue may hold more. */
 static bool read_ahead(door *self, size_t max_records, bool *ret_full) {
     size_t room = max_records < READ_MAX ? max_records : READ_MAX;
-    ssize_t count = rd_kafka_consume_batch_queue(self->records, 0, self->ahead, room);
     self->ahead_next = 0;
-    self->ahead_count = count > 0 ? (size_t)count : 0;
+    self->ahead_count = read_queue(self, room);
     *ret_full = self->ahead_count == room;
     return self->ahead_count > 0;
 }
@@ -318,7 +328,8 @@ static void free_spent(door *self) {
 }
 
 /* The batch call costs a third less than the callback call (weft-bench, raw loops, CPU time), and loses nothing
- * while one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. */
+ * while one thread makes every call and no callback changes an assignment; below 2.1 another thread's pause would. The
+ * library's own thread makes one where a cooperative group changes while we keep a partition: then it is not called. */
 static size_t door_consume(wf_kafka *kafka, size_t max_records, const wf_kafka_sink *sink, void *context) {
     door *self = door_of(kafka);
     if (max_records == 0) return 0;
@@ -559,6 +570,7 @@ weft_status wf_kafka_open(const wf_setting *settings, size_t count, wf_kafka **r
     weft_status status = wf_kafka_settings_check(settings, count, &error);
     conf = rd_kafka_conf_new();
     self->backs_off = wf_kafka_settings_defaults(wf_kafka_conf_set, conf);
+    self->one_by_one = !wf_kafka_settings_allow_batches(settings, count, rd_kafka_version());
     weft_status applied = wf_kafka_settings_apply(settings, count, wf_kafka_conf_set, conf, &error);
     if (status == WEFT_OK) status = applied;
     if (status != WEFT_OK) goto fail;

@@ -18,6 +18,8 @@ static const size_t fixed_count = sizeof fixed_settings / sizeof fixed_settings[
 
 /* 2.10.0: commits during a cooperative rebalance no longer lose partitions. */
 static const int cooperative_version = 0x020a0000;
+/* 2.1.0: batches and the pauses of another thread get along. */
+static const int batch_version = 0x02010000;
 
 const char *wf_kafka_setting_value(const wf_setting *settings, size_t count, const char *name) {
     const char *value = NULL;
@@ -112,9 +114,17 @@ weft_status wf_kafka_settings_apply(const wf_setting *settings, size_t count, wf
     return to.status;
 }
 
-const char *wf_kafka_settings_warning(const wf_setting *settings, size_t count, int version) {
+static bool is_cooperative(const wf_setting *settings, size_t count) {
     const char *strategy = wf_kafka_setting_value(settings, count, "partition.assignment.strategy");
-    if (!strategy || !strstr(strategy, "cooperative") || version >= cooperative_version) return NULL;
+    return strategy && strstr(strategy, "cooperative");
+}
+
+bool wf_kafka_settings_allow_batches(const wf_setting *settings, size_t count, int version) {
+    return version >= batch_version || !is_cooperative(settings, count);
+}
+
+const char *wf_kafka_settings_warning(const wf_setting *settings, size_t count, int version) {
+    if (!is_cooperative(settings, count) || version >= cooperative_version) return NULL;
     return "cooperative rebalancing with librdkafka below 2.10 may lose partitions while commits are on their way; "
            "the eager strategies (range, roundrobin) do not";
 }

@@ -33,6 +33,10 @@ weft_status wf_kafka_settings_apply(const wf_setting *settings, size_t count, wf
 /* Replace what the library said by words of our own, when it has the value of a secret in it. */
 void wf_kafka_settings_hide(const wf_setting *settings, size_t count, char *reason, size_t reason_bytes);
 
+/* May records be read in batches? Before 2.1 a batch loses some while librdkafka pauses partitions that stay with us,
+ * as it does in a cooperative group whenever its members change. */
+bool wf_kafka_settings_allow_batches(const wf_setting *settings, size_t count, int version);
+
 /* What an operator should know about these settings with this version of the library (0xMMmmrrpp); NULL: nothing. */
 const char *wf_kafka_settings_warning(const wf_setting *settings, size_t count, int version);
 

@@ -7,10 +7,12 @@
 
 #include "kafka_commit.h"
 #include "kafka_note.h"
+#include "kafka_setting.h"
 #include "kafka_topic.h"
 
 TestSuite(kafka_topic, .timeout = 10);
 TestSuite(kafka_commit, .timeout = 10);
+TestSuite(kafka_setting, .timeout = 10);
 
 static const char *name_of(const void *handle) {
     return handle; /* here a handle is its own name */
@@ -121,4 +123,28 @@ Test(kafka_commit, errors__one_too_large_spread_to_all__longest_named_others_tri
     cr_assert(eq(int, partitions[0].error, WF_KAFKA_RETRY));
     cr_assert(eq(int, partitions[1].error, WF_KAFKA_TOO_LARGE));
     cr_assert(eq(int, partitions[2].error, WF_KAFKA_RETRY));
+}
+
+/* Versions are 0xMMmmrrpp. What each may do while the group changes, and what it should be told. */
+Test(kafka_setting, cooperative_groups__by_version__no_batches_before_2_1_a_warning_before_2_10) {
+    static const struct {
+        const char *strategy;
+        int version;
+        bool batches, warned;
+    } rows[] = {
+        {NULL, 0x020002ff, true, false},
+        {"range,roundrobin", 0x020002ff, true, false},
+        {"cooperative-sticky", 0x01090000, false, true},
+        {"cooperative-sticky", 0x020002ff, false, true},
+        {"cooperative-sticky", 0x020100ff, true, true},
+        {"cooperative-sticky", 0x020a00ff, true, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const wf_setting settings[] = {{"partition.assignment.strategy", rows[i].strategy}};
+        size_t count = rows[i].strategy != NULL;
+        bool warned = wf_kafka_settings_warning(settings, count, rows[i].version) != NULL;
+        bool batches = wf_kafka_settings_allow_batches(settings, count, rows[i].version);
+        cr_expect(eq(int, batches, rows[i].batches), "%zu", i);
+        cr_expect(eq(int, warned, rows[i].warned), "%zu", i);
+    }
 }
