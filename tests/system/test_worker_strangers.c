@@ -128,10 +128,13 @@ Test(worker_strangers, crowd__of_another_user__the_consumer_lives_and_works) {
 /* Killing its group would not end it. */
 Test(worker_strangers, spawned__that_has_left_its_group__is_refused_with_the_reason_and_gets_nothing) {
     stage scene;
-    char command[700];
+    char command[900], once[80];
     STAGE_OPEN(&scene, STAGE_C, 0);
-    snprintf(command, sizeof command, "TRAIL=%s; export TRAIL; setsid --wait %s/tests/programs/trail_worker; exit 3",
-             scene.path, WEFT_BUILD_DIR);
+    /* The next ones are nothing but a sleep: one that was about to say HELLO at the stop would not end with it. */
+    snprintf(once, sizeof once, "%s.once", scene.path);
+    snprintf(command, sizeof command,
+             "mkdir %s || exec sleep 1000; TRAIL=%s setsid --wait %s/tests/programs/trail_worker; exit 3",
+             once, scene.path, WEFT_BUILD_DIR);
     const char *const settings[] = {"workers", "1", "worker.command", command, "log.level", "info", NULL};
     stage_put(&scene, "k1", "no trouble");
     heard_begin();
@@ -142,6 +145,7 @@ Test(worker_strangers, spawned__that_has_left_its_group__is_refused_with_the_rea
     REQUIRE_EQ(trail_count(scene.file), 0);
     REQUIRE_EQ(harness_stop(under_test, 10000), WEFT_OK);
     heard_end();
+    REQUIRE_EQ(rmdir(once), 0);
     harness_free(&under_test);
     stage_close(&scene);
 }
