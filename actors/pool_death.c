@@ -121,7 +121,7 @@ void wf_pool_keep_guard(wf_pool *self, weft_env *env) {
     if (self->guard_ended) bury_guard(self, env);
     if (self->guard.fd >= 0 || weft_env_now_ns(env) < self->guard_ns) return;
     self->guard_ns = weft_env_now_ns(env) + guard_pause_ns;
-    if (wf_guard_open(*self->options.directory ? "" : self->directory, &self->guard) != WEFT_OK) {
+    if (wf_guard_open(self->directory, !*self->options.directory, &self->guard) != WEFT_OK) {
         weft_env_log(env, WEFT_LOG_WARN, "no guard for what workers start: it would outlive us reason=\"%s\"",
                      strerror(errno));
         return;

@@ -309,7 +309,7 @@ static void on_start(void *state, weft_env *env) {
     wf_pool *self = state;
     self->tick_ns = weft_env_now_ns(env);
     weft_env_watch(env, WATCH_ALL, self->epoll_fd);
-    if (*self->token_path && !*self->options.directory) wf_pool_keep_guard(self, env); /* it removes what we made */
+    if (*self->token_path) wf_pool_keep_guard(self, env); /* it removes what we made */
     if (*self->token_path)
         weft_env_log(env, WEFT_LOG_INFO, "workers may attach socket=%s token_file=%s", self->path, self->token_path);
 }

@@ -23,17 +23,22 @@ static const char script[] = "trap '' HUP INT TERM QUIT\n"
                              "    esac\n"
                              "done\n"
                              "for group in $groups; do kill -KILL -\"$group\"; done 2>/dev/null\n"
-                             "[ -z \"$1\" ] || { rm -f \"$1/workers\" \"$1/token\"; rmdir \"$1\"; }\n";
+                             "case $2 in\n"
+                             "made) rm -f \"$1/workers\" \"$1/token\"; rmdir \"$1\" ;;\n"
+                             /* unless it is another consumer's by now, which holds the lock */
+                             "kept) flock -w 1 \"$1\" rm -f \"$1/workers\" \"$1/token\" ;;\n"
+                             "esac\n";
 
 typedef struct post {
     int fd;
     const char *directory;
+    const char *kind;
 } post;
 
 /* Runs in the child, in the parent's memory: system calls only. */
 static void become(const void *argument) {
     const post *self = argument;
-    const char *const words[] = {"weft-guard", "-c", script, "weft-guard", self->directory, NULL};
+    const char *const words[] = {"weft-guard", "-c", script, "weft-guard", self->directory, self->kind, NULL};
     char *const environment[] = {NULL};
     sigset_t none;
     sigemptyset(&none);
@@ -47,10 +52,11 @@ static void become(const void *argument) {
     execve("/bin/sh", (char *const *)(uintptr_t)words, environment);
 }
 
-weft_status wf_guard_open(const char *directory, wf_guard *ret_guard) {
+weft_status wf_guard_open(const char *directory, bool made, wf_guard *ret_guard) {
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) return WEFT_ELIMIT;
-    pid_t pid = wf_child_birth(become, &(post){fds[1], directory});
+    const post newborn = {fds[1], directory, *directory == '\0' ? "none" : made ? "made" : "kept"};
+    pid_t pid = wf_child_birth(become, &newborn);
     int error = errno;
     close(fds[1]);
     if (pid < 0) {

@@ -12,6 +12,7 @@
 #ifndef WF_GUARD_H
 #define WF_GUARD_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "weft/status.h"
@@ -21,9 +22,9 @@ typedef struct wf_guard {
     int fd; /* to it, -1: there is none */
 } wf_guard;
 
-/* `directory`: removed after us, with the socket `workers` and the file `token` in it; "": none.
- * WEFT_ELIMIT, WEFT_ESYSTEM: errno says why. */
-weft_status wf_guard_open(const char *directory, wf_guard *ret_guard);
+/* `directory`: the socket `workers` and the file `token` in it are removed after us, and itself if we `made` it; one
+ * that somebody has locked meanwhile stays as it is. "": none. WEFT_ELIMIT, WEFT_ESYSTEM: errno says why. */
+weft_status wf_guard_open(const char *directory, bool made, wf_guard *ret_guard);
 /* Groups that it still knows live on. */
 void wf_guard_close(wf_guard *guard);
 

@@ -266,8 +266,8 @@ int wf_process_watch(pid_t pid) {
 }
 
 /* A guard that never ends, and hears nothing. */
-weft_status wf_guard_open(const char *directory, wf_guard *ret_guard) {
-    (void)directory;
+weft_status wf_guard_open(const char *directory, bool made, wf_guard *ret_guard) {
+    (void)directory, (void)made;
     *ret_guard = (wf_guard){.fd = eventfd(0, EFD_CLOEXEC)};
     return ret_guard->fd >= 0 ? WEFT_OK : WEFT_ELIMIT;
 }

@@ -392,6 +392,9 @@ Test(sidecar, killed__with_a_worker_that_attached_itself__it_ends_and_the_next_r
         REQUIRE(await_begun(&self.stage, before + 2));
         kill(self.pid, turn == 0 ? SIGKILL : SIGTERM);
         REQUIRE_EQ(wait_for(&self), turn == 0 ? 128 + SIGKILL : 0);
+        snprintf(path, sizeof path, "%s/token", directory);
+        for (int i = 0; i < PATIENCE_MS / 5 && access(path, F_OK) == 0; i++) pause_ms(5);
+        REQUIRE(access(path, F_OK) != 0, "a token was left behind");
         int status;
         REQUIRE(waitpid(pid, &status, 0) == pid);
         REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == (turn == 0 ? 3 : 0), "status %d", status);
