@@ -102,7 +102,7 @@ typedef struct wf_pool {
     int directory_fd;                      /* the user's, locked; -1: none */
     uint8_t token[WF_WIRE_TOKEN_BYTES];
     int epoll_fd;
-    wf_guard guard;    /* of the groups of spawned workers, from the first one on */
+    wf_guard guard;    /* of the groups of spawned workers and of socket and token, from when there are any */
     bool guard_ended;  /* and is not buried yet */
     uint64_t guard_ns; /* no new one before; 0: there was none yet */
     wf_pool_worker *workers;

@@ -26,23 +26,18 @@ static const uint64_t guard_pause_ns = 1000000000;
 static const char *const causes[] = {
     [WEFT_END_EXIT] = "ended by itself",
     [WEFT_END_GONE] = "not connected any more",
-    [WEFT_END_DEADLINE] = "killed: its handler was past handler.deadline.ms",
-    [WEFT_END_SILENT] = "killed: stopped, or no heartbeat",
-    [WEFT_END_HOSTILE] = "killed: it broke the worker protocol",
-    [WEFT_END_FENCED] = "killed: its partition had to go",
+    [WEFT_END_DEADLINE] = "its handler was past handler.deadline.ms",
+    [WEFT_END_SILENT] = "stopped, or no heartbeat",
+    [WEFT_END_HOSTILE] = "it broke the worker protocol",
+    [WEFT_END_FENCED] = "its partition had to go",
     [WEFT_END_TOLD] = "was told to end",
 };
 
 /* What weft does not start it does not kill. */
-static const char *const causes_of_attached[] = {
-    [WEFT_END_EXIT] = "ended by itself",
-    [WEFT_END_GONE] = "not connected any more",
-    [WEFT_END_DEADLINE] = "let go: its handler was past handler.deadline.ms",
-    [WEFT_END_SILENT] = "let go: stopped, or no heartbeat",
-    [WEFT_END_HOSTILE] = "let go: it broke the worker protocol",
-    [WEFT_END_FENCED] = "let go: its partition had to go",
-    [WEFT_END_TOLD] = "was told to end",
-};
+static const char *deed_of(const wf_pool_worker *worker) {
+    if (worker->cause < WEFT_END_DEADLINE || worker->cause == WEFT_END_TOLD) return "";
+    return worker->spawned ? "killed: " : "let go: ";
+}
 
 /* --- start */
 
@@ -248,8 +243,8 @@ static void describe(const wf_pool_worker *worker, char *text, size_t bytes) {
                  WEXITSTATUS(status) - 128);
     else if (worker->spawned)
         snprintf(how, sizeof how, ", exit status %d", WEXITSTATUS(status));
-    size_t count = (size_t)snprintf(text, bytes, "worker %s %s%s", worker->name,
-                                    (worker->spawned ? causes : causes_of_attached)[worker->cause], how);
+    size_t count = (size_t)snprintf(text, bytes, "worker %s %s%s%s", worker->name, deed_of(worker),
+                                    causes[worker->cause], how);
     size_t end = worker->tail_bytes;
     while (end && worker->tail[end - 1] == '\n') end--;
     size_t begin = begin_of_tail(worker, end, bytes - count - 3);

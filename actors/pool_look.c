@@ -185,7 +185,7 @@ static uint64_t look_at_worker(wf_pool *self, weft_env *env, wf_pool_worker *wor
     return worker->state == WEFT_WORKER_LEAVING ? now_ns + 100 * ms : UINT64_MAX;
 }
 
-/* Returns when it wants to be looked at again. Workers that are started bring the first one. */
+/* Returns when it wants to be looked at again. The first one comes with a worker, or a socket that has a file. */
 static uint64_t look_at_guard(wf_pool *self, weft_env *env) {
     if (self->guard_ns && (self->guard_ended || self->guard.fd < 0)) wf_pool_keep_guard(self, env);
     return self->guard_ns && self->guard.fd < 0 ? self->guard_ns : UINT64_MAX;
